@@ -1,0 +1,56 @@
+"""PointATA-JAX: point-cloud video understanding by aligning, then adapting a frozen 3D transformer.
+
+The names below are loaded on first use, so that importing the package stays quick and the models
+run where the data or optimal-transport libraries are not installed:
+
+  load_backbone(path)     a pre-trained 3D backbone and its configuration
+  PointATA, PointATAConfig    the adapted model, a Flax module, and its settings
+  load_run(folder)        a trained run, ready to predict
+  PRESETS, BackboneConfig     the named sizes of the backbone
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pointata_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from pointata_jax.models.backbone_file import load_backbone
+    from pointata_jax.models.point_mae import PRESETS, BackboneConfig
+    from pointata_jax.models.pointata import PointATA, PointATAConfig
+    from pointata_jax.training.run_folder import load_run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "BackboneConfig",
+    "InputError",
+    "PointATA",
+    "PointATAConfig",
+    "load_backbone",
+    "load_run",
+]
+
+_HOME = {
+    "PRESETS": "pointata_jax.models.point_mae",
+    "BackboneConfig": "pointata_jax.models.point_mae",
+    "PointATA": "pointata_jax.models.pointata",
+    "PointATAConfig": "pointata_jax.models.pointata",
+    "load_backbone": "pointata_jax.models.backbone_file",
+    "load_run": "pointata_jax.training.run_folder",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))
