@@ -1,0 +1,304 @@
+"""Point-MAE: the 3D backbone, its patch embedder and its masked-autoencoding decoder.
+
+Architecture of "Masked Autoencoders for Point Cloud Self-supervised Learning" (Pang et al., ECCV
+2022), the trunk that Point-BERT, ReCon and ULIP share: farthest-point groups, a mini-PointNet per
+group, a position MLP whose output is added again at the input of *every* block, pre-norm blocks
+with a bias-free qkv projection and exact GELU, and a final LayerNorm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from pointata_jax import ops
+from pointata_jax.errors import InputError
+
+# PyTorch's defaults; Flax has 1e-6 for LayerNorm and 0.99 for the running average.
+NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig:
+    """Shape of a Point-MAE-family backbone.
+
+    Attributes:
+      width: token width D.
+      depth: number of transformer blocks.
+      num_heads: attention heads; must divide `width`.
+      mlp_ratio: hidden width of a block's MLP over `width`.
+      embedder_widths: the three hidden widths (w0, w1, w2) of the mini-PointNet.
+      num_groups: patches G that a shape is cut into.
+      group_size: points M in a patch.
+      decoder_depth: blocks of the reconstruction decoder (pre-training only).
+      input_channels: numbers per point that the patch embedder reads.
+      class_token: whether the checkpoint brings a trained class token (Point-BERT and fine-tuned
+        files do, Point-MAE's pre-training files do not).
+    """
+
+    width: int = 384
+    depth: int = 12
+    num_heads: int = 6
+    mlp_ratio: float = 4.0
+    embedder_widths: tuple[int, int, int] = (128, 256, 512)
+    num_groups: int = 64
+    group_size: int = 32
+    decoder_depth: int = 4
+    input_channels: int = 3
+    class_token: bool = False
+
+    def __post_init__(self):
+        if self.width % self.num_heads:
+            raise InputError(
+                f"backbone width {self.width} cannot be split into {self.num_heads} heads: "
+                "choose a number of heads that divides the width."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON-able values."""
+        return dataclasses.asdict(self) | {"embedder_widths": list(self.embedder_widths)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BackboneConfig:
+        """Inverse of `to_dict`."""
+        return cls(**{**values, "embedder_widths": tuple(values["embedder_widths"])})
+
+
+PRESETS: dict[str, BackboneConfig] = {
+    "tiny": BackboneConfig(
+        width=192,
+        depth=6,
+        num_heads=3,
+        embedder_widths=(32, 64, 128),
+        num_groups=32,
+        group_size=16,
+        decoder_depth=2,
+    ),
+    "small": BackboneConfig(),
+}
+
+
+def group_points(
+    points: jax.Array, num_groups: int, group_size: int, *, skip_radius_sq: float = 0.0
+) -> tuple[jax.Array, jax.Array]:
+    """Cuts clouds `[..., N, 3(+C)]` into patches around farthest-point centres.
+
+    Args:
+      points: clouds; the first three columns are coordinates (unit sphere).
+      num_groups: patches G.
+      group_size: points M of a patch, the nearest to its centre, sorted by distance.
+      skip_radius_sq: see `ops.farthest_point_sample`; 1e-3 repeats the CUDA kernel's rule.
+
+    Returns:
+      Neighbourhoods `[..., G, M, 3(+C)]`, coordinates relative to the centre, and centres
+      `[..., G, 3]`.
+    """
+    xyz = points[..., :3]
+    chosen = ops.farthest_point_sample(xyz, num_groups, skip_radius_sq=skip_radius_sq)
+    centres = ops.gather(xyz, chosen)
+    patches = ops.gather(points, ops.knn(centres, xyz, group_size))
+    local = patches[..., :3] - centres[..., None, :]
+    return jnp.concatenate([local, patches[..., 3:]], axis=-1), centres
+
+
+class PatchEmbedder(nn.Module):
+    """Mini-PointNet: one token per patch, `[..., G, M, C] -> [..., G, D]`."""
+
+    config: BackboneConfig
+
+    @nn.compact
+    def __call__(self, patches: jax.Array, train: bool = False) -> jax.Array:
+        w0, w1, w2 = self.config.embedder_widths
+        *lead, size, channels = patches.shape
+
+        def norm(name: str):
+            return nn.BatchNorm(
+                use_running_average=not train,
+                momentum=BATCH_NORM_MOMENTUM,
+                epsilon=NORM_EPSILON,
+                name=name,
+            )
+
+        # Two-dimensional operands: XLA's CPU matmul is markedly slower on higher ranks.
+        rows = patches.reshape(-1, channels)
+        rows = nn.relu(norm("first_norm")(nn.Dense(w0, name="first_conv_0")(rows)))
+        local = nn.Dense(w1, name="first_conv_1")(rows).reshape(-1, size, w1)
+        pooled = jnp.broadcast_to(local.max(1, keepdims=True), local.shape)
+        rows = jnp.concatenate([pooled, local], axis=-1).reshape(-1, 2 * w1)
+        rows = nn.relu(norm("second_norm")(nn.Dense(w2, name="second_conv_0")(rows)))
+        rows = nn.Dense(self.config.width, name="second_conv_1")(rows)
+        return rows.reshape(*lead, size, self.config.width).max(-2)
+
+
+class PositionMLP(nn.Module):
+    """Position embedding of centres, `[..., 3] -> [..., D]`."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, centres: jax.Array) -> jax.Array:
+        hidden = nn.gelu(nn.Dense(128, name="dense_0")(centres), approximate=False)
+        return nn.Dense(self.width, name="dense_1")(hidden)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a bias-free qkv projection, `[b, n, D] -> [b, n, D]`."""
+
+    num_heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, length, width = x.shape
+        head_width = width // self.num_heads
+        qkv = nn.Dense(3 * width, use_bias=False, name="qkv")(x.reshape(-1, width))
+        # Rows of the published matrix are ordered q, k, v, then head, then channel.
+        qkv = qkv.reshape(batch, length, 3, self.num_heads, head_width)
+        query, key, value = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
+        scores = query @ key.swapaxes(-1, -2) * head_width**-0.5
+        mixed = (jax.nn.softmax(scores, axis=-1) @ value).transpose(0, 2, 1, 3)
+        out = nn.Dense(width, name="proj")(mixed.reshape(-1, width))
+        return out.reshape(batch, length, width)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, `[b, n, D] -> [b, n, D]`; the caller adds the position first."""
+
+    config: BackboneConfig
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        width = self.config.width
+        hidden_width = int(width * self.config.mlp_ratio)
+        attention = Attention(self.config.num_heads, name="attention")
+        x = x + attention(nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_1")(x))
+        rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_2")(x).reshape(-1, width)
+        rows = nn.gelu(nn.Dense(hidden_width, name="mlp_0")(rows), approximate=False)
+        return x + nn.Dense(width, name="mlp_1")(rows).reshape(x.shape)
+
+
+class Backbone(nn.Module):
+    """Point-MAE's encoder: patches, tokens, blocks, final norm.
+
+    Sub-modules are attributes (`embedder`, `position`, `blocks`, `norm`), so that a video model can
+    hold a `Backbone` and call its parts with its own layers in between; parts that are never
+    called leave no parameters, and the names of the others stay those of the backbone file.
+    """
+
+    config: BackboneConfig
+
+    def setup(self):
+        self.embedder = PatchEmbedder(self.config)
+        self.position = PositionMLP(self.config.width)
+        self.blocks = [Block(self.config) for _ in range(self.config.depth)]
+        self.norm = nn.LayerNorm(epsilon=NORM_EPSILON)
+        if self.config.class_token:
+            init = nn.initializers.normal(0.02)
+            self.class_token = self.param("class_token", init, (self.config.width,))
+            self.class_position = self.param("class_position", init, (self.config.width,))
+
+    def embed(self, points: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Tokens `[..., G, D]` before the blocks, and their centres `[..., G, 3]`."""
+        cfg = self.config
+        patches, centres = group_points(points, cfg.num_groups, cfg.group_size)
+        return self.embedder(patches, train), centres
+
+    def encode(self, tokens: jax.Array, centres: jax.Array) -> jax.Array:
+        """Blocks and final norm on tokens `[b, n, D]` at centres `[b, n, 3]`.
+
+        With a class token, row 0 of the result is that token: `[b, 1 + n, D]`.
+        """
+        position = self.position(centres)
+        if self.config.class_token:
+            shape = (tokens.shape[0], 1, tokens.shape[2])
+            tokens = jnp.concatenate([jnp.broadcast_to(self.class_token, shape), tokens], axis=1)
+            position = jnp.concatenate([jnp.broadcast_to(self.class_position, shape), position], 1)
+        for block in self.blocks:
+            tokens = block(tokens + position)
+        return self.norm(tokens)
+
+    def __call__(self, points: jax.Array, train: bool = False) -> jax.Array:
+        """Final tokens `[..., (1 +) G, D]` of clouds `[..., N, 3]` in the unit sphere."""
+        tokens, centres = self.embed(points, train)
+        lead = tokens.shape[:-2]
+        flat = self.encode(
+            tokens.reshape(-1, *tokens.shape[-2:]), centres.reshape(-1, *centres.shape[-2:])
+        )
+        return flat.reshape(*lead, *flat.shape[-2:])
+
+
+def pooled_features(tokens: jax.Array) -> jax.Array:
+    """One vector per cloud, `[..., G, D] -> [..., 2D]`: mean and maximum over the tokens."""
+    return jnp.concatenate([tokens.mean(-2), tokens.max(-2)], axis=-1)
+
+
+class MaskedAutoencoder(nn.Module):
+    """Point-MAE pre-training: reconstructs the masked patches from the visible ones."""
+
+    config: BackboneConfig
+
+    def setup(self):
+        cfg = self.config
+        self.backbone = Backbone(cfg)
+        self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (cfg.width,))
+        self.decoder_position = PositionMLP(cfg.width)
+        self.decoder_blocks = [Block(cfg) for _ in range(cfg.decoder_depth)]
+        self.decoder_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
+        self.increase_dim = nn.Dense(3 * cfg.group_size)
+
+    def __call__(
+        self, points: jax.Array, mask: jax.Array, num_masked: int, train: bool = False
+    ) -> dict[str, jax.Array]:
+        """Encodes the visible patches and rebuilds the masked ones.
+
+        Args:
+          points: `[B, N, 3]` in the unit sphere.
+          mask: bool `[B, G]`, True where a patch is hidden; exactly `num_masked` per row.
+          num_masked: static number of hidden patches.
+          train: whether the patch embedder's BatchNorm uses batch statistics.
+
+        Returns:
+          `visible` tokens after the encoder `[B, G - m, D]`, `decoded` tokens `[B, m, D]`, `rebuilt`
+          and `target` patches `[B, m, M, 3]` relative to their centres.
+        """
+        cfg = self.config
+        patches, centres = group_points(points, cfg.num_groups, cfg.group_size)
+        # A stable sort keeps the patches' order on both sides of the mask.
+        order = jnp.argsort(mask, axis=1, stable=True)
+        num_visible = cfg.num_groups - num_masked
+        patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
+        centres = jnp.take_along_axis(centres, order[:, :, None], axis=1)
+        visible = self.backbone.encode(
+            self.backbone.embedder(patches[:, :num_visible], train), centres[:, :num_visible]
+        )
+        hidden = jnp.broadcast_to(self.mask_token, (points.shape[0], num_masked, cfg.width))
+        x = jnp.concatenate([visible, hidden], axis=1)
+        position = self.decoder_position(centres)
+        for block in self.decoder_blocks:
+            x = block(x + position)
+        decoded = self.decoder_norm(x[:, num_visible:])
+        rebuilt = self.increase_dim(decoded).reshape(*decoded.shape[:2], cfg.group_size, 3)
+        return {
+            "visible": visible,
+            "decoded": decoded,
+            "rebuilt": rebuilt,
+            "target": patches[:, num_visible:, :, :3],
+        }
+
+
+def random_mask(key: jax.Array, batch: int, num_groups: int, num_masked: int) -> jax.Array:
+    """Bool `[batch, num_groups]` with exactly `num_masked` True values in each row."""
+    rank = jnp.argsort(jnp.argsort(jax.random.uniform(key, (batch, num_groups)), axis=1), axis=1)
+    return rank < num_masked
+
+
+def chamfer_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Mean squared Chamfer distance between point sets `[..., n, 3]` and `[..., m, 3]`, averaged
+    over all leading axes (both directions added, as in Point-MAE's ChamferL2)."""
+    squared = jnp.square(a[..., :, None, :] - b[..., None, :, :]).sum(-1)
+    return squared.min(-1).mean() + squared.min(-2).mean()

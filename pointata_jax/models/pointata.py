@@ -1,0 +1,232 @@
+"""PointATA: a frozen 3D point transformer that reads point-cloud videos through adapters.
+
+The model is a reconstruction from the published abstract and captions of the method: P4D embedder,
+a point-video adapter in every block, a spatial-context encoder shared by the blocks, a task head.
+Time is folded into the batch, so the frozen blocks see one frame at a time, exactly as in
+pre-training; whatever crosses frames goes through the tubes and the point-video adapters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from pointata_jax.errors import InputError
+from pointata_jax.models.adapters import (
+    PointVideoAdapter,
+    SpatialContextEncoder,
+    spatial_neighbors,
+    temporal_correspondence,
+)
+from pointata_jax.models.heads import RecognitionHead
+from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
+from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
+
+UNITS = ("clip", "frame", "token")
+
+
+@dataclasses.dataclass(frozen=True)
+class PointATAConfig:
+    """Everything that shapes a `PointATA`.
+
+    Attributes:
+      backbone: the frozen 3D backbone.
+      num_classes: classes of the task.
+      channels: extra channels C of a point besides x, y, z.
+      num_anchors: anchor frames T' of a clip, ceil(T / anchor_stride).
+      anchor_stride: every how many frames an anchor is placed.
+      num_centres: tokens n per anchor frame.
+      neighbors: points k per centre from each of the three frames of a tube.
+      radius: radius of a tube in units of the normalised clip.
+      embedder_normalization: "layer", or "none" for an embedder copied from the backbone.
+      bottleneck: inner width r of the point-video adapters.
+      sce_bottleneck: inner width of the spatial-context encoder.
+      sce_neighbors: neighbouring tokens that it looks at.
+      pva_dilations: distances in anchor frames, cycled over the blocks; (1, 2, 4, 8) for clips
+        longer than about 25 anchor frames, which kernel 3 in 12 blocks cannot span.
+      adapter_scale: factor on the branch of every point-video adapter.
+      adapter_dropout: rate inside the adapters.
+      head_hidden: hidden width of the head.
+      head_dropout: rate in the head.
+      use_pva: whether there are point-video adapters.
+      use_sce: whether there is a spatial-context encoder.
+      remat: recompute each block in the backward pass: less memory, about a third more time.
+    """
+
+    backbone: BackboneConfig = PRESETS["small"]
+    num_classes: int = 20
+    channels: int = 0
+    num_anchors: int = 12
+    anchor_stride: int = 2
+    num_centres: int = 64
+    neighbors: int = 8
+    radius: float = 0.2
+    embedder_normalization: str = "layer"
+    bottleneck: int = 64
+    sce_bottleneck: int = 64
+    sce_neighbors: int = 8
+    pva_dilations: tuple[int, ...] = (1,)
+    adapter_scale: float = 1.0
+    adapter_dropout: float = 0.0
+    head_hidden: int = 256
+    head_dropout: float = 0.5
+    use_pva: bool = True
+    use_sce: bool = True
+    remat: bool = False
+
+    def __post_init__(self):
+        if not self.pva_dilations or min(self.pva_dilations) < 1:
+            raise InputError(
+                f"pva_dilations is {self.pva_dilations}: give at least one positive distance."
+            )
+        if self.use_sce and self.sce_neighbors >= self.num_centres:
+            raise InputError(
+                f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
+                f"but num_centres={self.num_centres}: lower sce_neighbors or set use_sce=False."
+            )
+        _ = self.p4d  # Its own checks.
+
+    @property
+    def p4d(self) -> P4DConfig:
+        """The configuration of the video embedder."""
+        return P4DConfig(
+            width=self.backbone.width,
+            num_centres=self.num_centres,
+            neighbors=self.neighbors,
+            radius=self.radius,
+            channels=self.channels,
+            anchor_stride=self.anchor_stride,
+            widths=self.backbone.embedder_widths,
+            normalization=self.embedder_normalization,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON-able values."""
+        return dataclasses.asdict(self) | {
+            "backbone": self.backbone.to_dict(),
+            "pva_dilations": list(self.pva_dilations),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PointATAConfig:
+        """Inverse of `to_dict`; `InputError` on a name that is no setting."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(
+                f"unknown model settings {', '.join(unknown)}: remove them, or use the version of "
+                "pointata_jax that wrote them."
+            )
+        values = dict(values)
+        if "backbone" in values:
+            values["backbone"] = BackboneConfig.from_dict(values["backbone"])
+        if "pva_dilations" in values:
+            values["pva_dilations"] = tuple(values["pva_dilations"])
+        return cls(**values)
+
+
+class PointATA(nn.Module):
+    """The adapted model: clip `[B, T, N, 3+C]` to logits `[B, classes]`.
+
+    Parameters: "backbone" (position MLP, blocks and norm under the names of the backbone file),
+    "embedder", "pva_0" …, "sce", "sce_gates", "temporal_embedding", "head". BatchNorm statistics
+    exist under "head" only. Clips must be normalised: one centre and one scale per clip, so that
+    the clip fits the unit sphere that the position MLP was trained on.
+    """
+
+    config: PointATAConfig
+
+    def setup(self):
+        cfg = self.config
+        depth, width = cfg.backbone.depth, cfg.backbone.width
+        zeros = nn.initializers.zeros
+        self.backbone = Backbone(cfg.backbone)
+        self.embedder = P4DEmbedder(cfg.p4d)
+        self.temporal_embedding = self.param("temporal_embedding", zeros, (cfg.num_anchors, width))
+        self.dilations = [cfg.pva_dilations[i % len(cfg.pva_dilations)] for i in range(depth)]
+        if cfg.use_pva:
+            self.pva = [
+                PointVideoAdapter(cfg.bottleneck, cfg.adapter_scale, cfg.adapter_dropout, dilation)
+                for dilation in self.dilations
+            ]
+        if cfg.use_sce:
+            self.sce = SpatialContextEncoder(cfg.sce_bottleneck, cfg.adapter_dropout)
+            self.sce_gates = self.param("sce_gates", zeros, (depth,))
+        self.head = RecognitionHead(cfg.num_classes, cfg.head_hidden, cfg.head_dropout)
+
+    def __call__(self, clip: jax.Array, train: bool = False) -> jax.Array:
+        """Logits `[B, classes]`.
+
+        Args:
+          clip: `[B, T, N, 3+C]`.
+          train: dropout on (key "dropout") and head BatchNorm on batch statistics, which are then
+            updated in the collection "batch_stats".
+
+        Raises:
+          InputError: if the clip's shape does not fit the configuration.
+        """
+        return self.head(self.features(clip, train), train)
+
+    def tokens(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Embedder only: tokens `[B, T', n, D]` and centres `[B, T', n, 3]`."""
+        tokens, centres = self.embedder(clip)
+        if tokens.shape[1] != self.config.num_anchors:
+            raise InputError(
+                f"a clip of {clip.shape[1]} frames has {tokens.shape[1]} anchor frames at stride "
+                f"{self.config.anchor_stride}, but the model was built for "
+                f"{self.config.num_anchors}: cut clips to that length or set num_anchors."
+            )
+        return tokens, centres
+
+    def unit_features(self, clip: jax.Array, unit: str = "clip") -> jax.Array:
+        """What stage 1 aligns: embedder tokens averaged over a unit of label.
+
+        Returns:
+          `[B, D]` for unit "clip", `[B, T', D]` for "frame", `[B, T', n, D]` for "token".
+        """
+        if unit not in UNITS:
+            raise InputError(f"unit {unit!r} is unknown: choose one of {', '.join(UNITS)}.")
+        tokens, _ = self.tokens(clip)
+        return tokens.mean({"clip": (1, 2), "frame": (2,), "token": ()}[unit])
+
+    def features(self, clip: jax.Array, train: bool = False) -> jax.Array:
+        """Tokens `[B, T', n, D]` after the adapted backbone and its final norm."""
+        cfg = self.config
+        x, centres = self.tokens(clip)
+        x = x + self.temporal_embedding[:, None]
+        position = self.backbone.position(centres)
+        # Tables once per clip; every block reads the one of its dilation.
+        tables = {}
+        if cfg.use_pva:
+            tables = {d: temporal_correspondence(centres, d) for d in sorted(set(self.dilations))}
+        neighbors = spatial_neighbors(centres, cfg.sce_neighbors) if cfg.use_sce else None
+
+        def adapted_block(model: PointATA, x: jax.Array, index: int) -> jax.Array:
+            x = x + position
+            if cfg.use_pva:
+                x = model.pva[index](x, tables[model.dilations[index]], train)
+            if neighbors is not None:
+                gate = model.sce_gates[index]
+                x = x + gate * model.sce(x, centres, neighbors, train)
+            return model.backbone.blocks[index](_fold(x)).reshape(x.shape)
+
+        step = nn.remat(adapted_block, static_argnums=(2,)) if cfg.remat else adapted_block
+        for index in range(cfg.backbone.depth):
+            x = step(self, x, index)
+        return self.backbone.norm(x)
+
+    def frozen_features(self, clip: jax.Array) -> jax.Array:
+        """`features` of the bare frozen backbone on the same tokens: no adapters, no time.
+
+        An untrained `features` equals this bit for bit.
+        """
+        tokens, centres = self.tokens(clip)
+        return self.backbone.encode(_fold(tokens), _fold(centres)).reshape(tokens.shape)
+
+
+def _fold(x: jax.Array) -> jax.Array:
+    """Time into the batch, `[B, T', n, C] -> [B·T', n, C]`."""
+    return x.reshape(-1, *x.shape[-2:])

@@ -1,0 +1,78 @@
+"""How many parameters a model has, and how many of them a tuning trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pointata_jax.models.point_mae import Backbone, BackboneConfig
+from pointata_jax.models.pointata import PointATA, PointATAConfig
+
+PARTS = ("backbone", "embedder", "pva", "sce", "temporal", "head")
+# Parts that train, by tuning. `scratch` differs from `full`, and `adapter` from `pointata`, by the
+# start and not by the parts.
+TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
+    "pointata": PARTS[1:],
+    "adapter": PARTS[1:],
+    "full": PARTS,
+    "scratch": PARTS,
+    "probe": ("head",),
+}
+
+
+def backbone_size(config: BackboneConfig) -> int:
+    """Parameters of the whole 3D backbone with its patch embedder: the usual denominator.
+
+    A `PointATA` replaces the patch embedder and holds the rest.
+    """
+    cloud = jax.ShapeDtypeStruct((1, max(config.num_groups, config.group_size), 3), jnp.float32)
+    variables = jax.eval_shape(Backbone(config).init, jax.random.key(0), cloud)
+    return _size(variables["params"])
+
+
+def parameter_counts(model: PointATAConfig | Mapping[str, Any]) -> dict[str, int]:
+    """Parameters of each of `PARTS`, in the tree of a `PointATA`.
+
+    Args:
+      model: a configuration (nothing is computed or allocated), or variables `{"params": …}` or
+        the parameters themselves, whole or a part of them.
+    """
+    if isinstance(model, PointATAConfig):
+        frames = (model.num_anchors - 1) * model.anchor_stride + 1
+        points = max(model.num_centres, model.neighbors)
+        clip = jax.ShapeDtypeStruct((1, frames, points, 3 + model.channels), jnp.float32)
+        model = jax.eval_shape(PointATA(model).init, jax.random.key(0), clip)
+    params = model.get("params", model)
+    counts = dict.fromkeys(PARTS, 0)
+    for name, tree in params.items():
+        # "pva_3" -> "pva", "sce_gates" -> "sce", "temporal_embedding" -> "temporal".
+        counts[name.split("_")[0]] += _size(tree)
+    return counts
+
+
+def summary(config: PointATAConfig) -> str:
+    """A table of parameter counts per part and per tuning, as text for a terminal.
+
+    Shares are of the whole 3D backbone, its patch embedder included (`backbone_size`).
+    """
+    counts = parameter_counts(config)
+    whole = backbone_size(config.backbone)
+
+    def row(name: str, count: int) -> str:
+        return f"{name:<34}{count:>13,}{100 * count / whole:>12.2f} %"
+
+    lines = [f"{'part':<34}{'parameters':>13}{'of backbone':>14}"]
+    lines.append(row("3D backbone, whole", whole))
+    labels = {"backbone": "  of it used here", "temporal": "temporal embedding"}
+    lines += [row(labels.get(part, part), counts[part]) for part in PARTS]
+    lines.append(row("this model", sum(counts.values())))
+    for tuning, trained in TRAINED_PARTS.items():
+        lines.append(row(f"trained by {tuning}", sum(counts[part] for part in trained)))
+    return "\n".join(lines)
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,77 @@
+"""Features carried from few points to many."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from pointata_jax.errors import InputError
+from pointata_jax.ops.checks import as_points, common_axes
+from pointata_jax.ops.neighbors import gather, knn
+
+EPSILON = 1e-8
+
+
+def three_nn_interpolate(
+    targets: jax.Array,
+    sources: jax.Array,
+    features: jax.Array,
+    *,
+    distance: Literal["euclidean", "squared"] = "euclidean",
+) -> jax.Array:
+    """Interpolate features at `targets` from the three nearest `sources`, by inverse distance.
+
+    The weights are `1 / (d + 1e-8)`, normalised over the three (PointNet++ feature propagation).
+    Differentiable in all three arrays; at coincident points, where the distance has a cusp, its
+    derivative is taken as zero.
+
+    Args:
+      targets: `[..., N, 3]`.
+      sources: `[..., n, 3]` with n >= 3, in the unit of `targets`.
+      features: `[..., n, C]`.
+      distance: "euclidean" weighs by the distance (pointnet2_ops), "squared" by its square (the
+        part segmentation of Point-BERT and Point-MAE).
+
+    Returns:
+      `[..., N, C]`, in the type of `features`.
+
+    Raises:
+      InputError: wrong shapes, fewer than three sources, or an unknown distance.
+    """
+    if distance not in ("euclidean", "squared"):
+        raise InputError(f'distance must be "euclidean" or "squared", got {distance!r}.')
+    targets, sources = as_points(targets, "targets"), as_points(sources, "sources")
+    features = jnp.asarray(features)
+    if features.ndim < 2 or features.shape[-2] != sources.shape[-2]:
+        raise InputError(
+            f"features must hold one row for each of the {sources.shape[-2]} sources, "
+            f"got shape {features.shape}."
+        )
+    if sources.shape[-2] < 3:
+        raise InputError(
+            f"three_nn_interpolate needs at least 3 sources, got {sources.shape[-2]}; "
+            f"sample more centres."
+        )
+    lead = common_axes(
+        ("targets", targets.shape[:-2]),
+        ("sources", sources.shape[:-2]),
+        ("features", features.shape[:-2]),
+    )
+    targets = jnp.broadcast_to(targets, lead + targets.shape[-2:])
+    sources = jnp.broadcast_to(sources, lead + sources.shape[-2:])
+    features = jnp.broadcast_to(features, lead + features.shape[-2:])
+
+    nearest = knn(targets, sources, 3)
+    dx, dy, dz = jnp.moveaxis(gather(sources, nearest) - targets[..., None, :], -1, 0)
+    d = dx * dx + dy * dy + dz * dz
+    if distance == "euclidean":
+        # The square root's slope at 0 is infinite; the inner where keeps it out of the gradient.
+        d = jnp.where(d > 0, jnp.sqrt(jnp.where(d > 0, d, 1.0)), 0.0)
+    d = d + EPSILON
+    # 1/d_i normalised, multiplied through by the product of all: the reciprocals reach 1e8 at
+    # coincident points, where their gradients would cancel to noise.
+    others = d[..., (1, 2, 0)] * d[..., (2, 0, 1)]
+    weights = others / jnp.sum(others, axis=-1, keepdims=True)
+    return jnp.sum(weights[..., None].astype(features.dtype) * gather(features, nearest), axis=-2)

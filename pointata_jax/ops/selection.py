@@ -1,0 +1,79 @@
+"""Selection along the last axis, in the forms that XLA compiles well."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def argmax(values: jax.Array) -> jax.Array:
+    """Index of the largest value along the last axis, the lowest among equals; int32 `[...]`.
+
+    On a CPU a reduction over pairs of value and index runs on scalars; the maximum, and then the
+    lowest index that reaches it, run on vectors and take a tenth of the time.
+    """
+
+    def two_passes(values):
+        count = values.shape[-1]
+        largest = jnp.max(values, axis=-1, keepdims=True)
+        # Float indices (exact below 2^24) reduce faster still than integers.
+        dtype = jnp.float32 if count <= 1 << 24 else jnp.int32
+        index = jax.lax.broadcasted_iota(dtype, values.shape, values.ndim - 1)
+        lowest = jnp.min(jnp.where(values == largest, index, count), axis=-1)
+        return jnp.minimum(lowest, count - 1).astype(jnp.int32)  # NaN equals nothing: stay inside
+
+    def one_pass(values):
+        return jnp.argmax(values, axis=-1).astype(jnp.int32)
+
+    return jax.lax.platform_dependent(values, cpu=two_passes, default=one_pass)
+
+
+def top_k(values: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k largest values along the last axis and their int32 indices, equals by the lower index.
+
+    `jax.lax.top_k`, with two traps of XLA taken out: where the leading axes are split over devices
+    it gathers all values on every device; and it sorts all N when a caller slices the result.
+    """
+
+    # custom_partitioning knows no vmap: a mapped axis becomes one more leading axis.
+    @custom_vmap
+    def largest(values):
+        return _split_top_k(values, k)
+
+    @largest.def_vmap
+    def _(axis_size, in_batched, values):
+        del axis_size, in_batched
+        return top_k(values, k), (True, True)
+
+    # Barriers, or a slice of the result merges with the slice that makes k of N. One for each: a
+    # barrier around the pair aborts XLA's CPU compiler (jaxlib 0.10.2) under sharding.
+    value, index = largest(values)
+    return jax.lax.optimization_barrier(value), jax.lax.optimization_barrier(index)
+
+
+def _top_k(values: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    value, index = jax.lax.top_k(values, k)
+    return value, index
+
+
+def _rows_only(mesh, spec: PartitionSpec, ndim: int) -> NamedSharding:
+    """The sharding of the leading axes; the axis that is searched lies whole on each device."""
+    return NamedSharding(mesh, PartitionSpec(*tuple(spec)[: ndim - 1]))
+
+
+def _partition(k, mesh, arg_shapes, result_shape):
+    del result_shape
+    (values,) = arg_shapes
+    rows = _rows_only(mesh, values.sharding.spec, len(values.shape))
+    return mesh, lambda values: _top_k(values, k), (rows, rows), (rows,)
+
+
+_split_top_k = custom_partitioning(_top_k, static_argnums=(1,))
+_split_top_k.def_partition(
+    partition=_partition,
+    sharding_rule="... n -> ... k, ... k",
+    need_replication_factors=("n", "k"),
+)
