@@ -1,0 +1,350 @@
+"""From videos to clips, in NumPy: windows, merging, sampling, normalisation, augmentation.
+
+A clip is float32 `[T, N, 3+C]`. It has one centre and one scale for all its frames: centring or
+scaling each frame would erase the motion of the body through the room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+
+AXES = ("x", "y", "z")
+
+CHANNEL_LIMIT = 4.0
+"""Standardised channels are clipped to ± this."""
+
+_SMALLEST_SCALE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipConfig:
+    """How windows are cut from videos and turned into clips.
+
+    Attributes:
+      frames: T, frames of a clip.
+      merge: neighbouring sensor frames joined into one frame of the clip; sparse radar needs it.
+      hop: sensor frames between the starts of training windows.
+      eval_hop: the same for evaluation; `frames * merge` gives windows that do not overlap.
+      points: N, points of every frame after sampling.
+      channels: names of the extra columns to use, in this order; empty means coordinates only.
+      channel_mean: mean of each channel over the training videos (see `with_statistics`).
+      channel_std: spread of each channel over the training videos.
+      scale: radius of a clip: "max" (the largest) or "p95" (95th percentile; for wild points).
+      clip_radius: with "p95", points farther than this many radii are pulled in to it.
+      short: videos with fewer frames than a window are left out ("drop", the published rule of
+        MSR-Action3D) or their frames are repeated evenly to fill one window ("repeat").
+      scale_low, scale_high: training multiplies every axis by its own factor from this range.
+      yaw: training turns the clip about the up axis by up to this angle, in degrees.
+      up: the axis that points up.
+      jitter: deviation of the noise that training adds to coordinates, in units of the clip radius.
+      mirror: axis that training mirrors in half of the clips, or "" for none. Off by default: a
+        mirrored action can be another action.
+    """
+
+    frames: int = 24
+    merge: int = 1
+    hop: int = 1
+    eval_hop: int = 1
+    points: int = 1024
+    channels: tuple[str, ...] = ()
+    channel_mean: tuple[float, ...] = ()
+    channel_std: tuple[float, ...] = ()
+    scale: Literal["max", "p95"] = "max"
+    clip_radius: float = 1.2
+    short: Literal["drop", "repeat"] = "drop"
+    scale_low: float = 0.85
+    scale_high: float = 1.15
+    yaw: float = 0.0
+    up: Literal["x", "y", "z"] = "y"
+    jitter: float = 0.0
+    mirror: Literal["", "x", "y", "z"] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "merge", "hop", "eval_hop", "points"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, it is {getattr(self, name)}.")
+        for name, allowed in (
+            ("scale", ("max", "p95")),
+            ("short", ("drop", "repeat")),
+            ("up", AXES),
+            ("mirror", ("", *AXES)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise InputError(
+                    f"{name} is {getattr(self, name)!r}; use one of "
+                    f"{', '.join(repr(value) for value in allowed)}."
+                )
+        if not 0 < self.scale_low <= self.scale_high:
+            raise InputError(
+                f"scale_low {self.scale_low} and scale_high {self.scale_high} must be positive "
+                "and in this order."
+            )
+        if self.clip_radius <= 0 or self.jitter < 0 or self.yaw < 0:
+            raise InputError("clip_radius must be positive; jitter and yaw must not be negative.")
+        if len(self.channel_mean) != len(self.channel_std) or (
+            self.channel_mean and len(self.channel_mean) != len(self.channels)
+        ):
+            raise InputError(
+                f"channel_mean and channel_std need one value for each of the channels "
+                f"{self.channels}, or none."
+            )
+
+    @property
+    def window(self) -> int:
+        """Sensor frames of a window."""
+        return self.frames * self.merge
+
+    def with_statistics(self, statistics: ChannelStatistics) -> ClipConfig:
+        """This configuration with the mean and spread of its channels filled in."""
+        order = [statistics.position(name) for name in self.channels]
+        return dataclasses.replace(
+            self,
+            channel_mean=tuple(statistics.mean[i] for i in order),
+            channel_std=tuple(statistics.std[i] for i in order),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelStatistics:
+    """Robust mean and spread of extra channels over the training videos, one value per channel."""
+
+    channels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def position(self, name: str) -> int:
+        """Index of a channel; InputError if there are no statistics for it."""
+        if name not in self.channels:
+            raise InputError(f"No statistics for channel {name!r}; there are {self.channels}.")
+        return self.channels.index(name)
+
+
+def robust_statistics(
+    values: np.ndarray, channels: Sequence[str], *, tail: float = 0.1
+) -> ChannelStatistics:
+    """Mean and spread of channels `[M, C]`, blind to wild values.
+
+    Values beyond the `tail` and `100 - tail` percentiles count as these percentiles. The spread is
+    the deviation, but at least so large that the range between the percentiles survives clipping
+    to ±`CHANNEL_LIMIT`: a radar's velocity is zero nine times out of ten, and divided by
+    its tiny deviation only its sign would be left.
+    """
+    channels = tuple(channels)
+    values = np.asarray(values, np.float64).reshape(-1, len(channels))
+    if not channels:
+        return ChannelStatistics((), (), ())
+    if not len(values):
+        raise InputError(f"There are no points to take the statistics of channels {channels} from.")
+    low, high = np.percentile(values, [tail, 100 - tail], axis=0)
+    tamed = np.clip(values, low, high)
+    mean = tamed.mean(axis=0)
+    std = np.maximum(tamed.std(axis=0), np.maximum(high - mean, mean - low) / CHANNEL_LIMIT)
+    std = np.where(std > 0, std, 1.0)
+    return ChannelStatistics(channels, tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def window_starts(num_frames: int, config: ClipConfig, hop: int) -> np.ndarray:
+    """First sensor frames of the windows of a video of `num_frames`, int32.
+
+    A video shorter than a window gives none, or with `short="repeat"` the single start 0.
+    """
+    if num_frames < config.window:
+        return np.zeros(1 if config.short == "repeat" and num_frames else 0, np.int32)
+    return np.arange(0, num_frames - config.window + 1, hop, dtype=np.int32)
+
+
+def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndarray:
+    """Ranges of points that make each frame of a clip, int `[T, 2]`.
+
+    Args:
+      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      start: first sensor frame of the window.
+      config: frames and merge; a video shorter than the window has its frames repeated evenly.
+    """
+    num_frames = len(offsets) - 1
+    frames = start + np.arange(config.window)
+    if num_frames < config.window:
+        frames = np.arange(config.window) * num_frames // config.window
+    elif start < 0 or frames[-1] >= num_frames:
+        raise InputError(
+            f"A window of {config.window} frames from frame {start} leaves a video of "
+            f"{num_frames} frames."
+        )
+    # Frame numbers never fall, so merged neighbours are one contiguous range of points.
+    groups = frames.reshape(config.frames, config.merge)
+    return np.stack([offsets[groups[:, 0]], offsets[groups[:, -1] + 1]], axis=1)
+
+
+def sample_indices(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws `count` of `size` points in random order, int64 `[count]`.
+
+    More points than needed: a random subset without replacement. Fewer: every point, then
+    random repeats; no point is drawn twice more often than another.
+    """
+    if size < 1:
+        raise InputError("A frame without points cannot be sampled.")
+    if size > count:
+        return rng.choice(size, count, replace=False)
+    return np.resize(rng.permutation(size), count)
+
+
+def sample_clip(
+    points: np.ndarray,
+    offsets: np.ndarray,
+    start: int,
+    config: ClipConfig,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Indices into `points` of the sampled points of one window, int64 `[T, N]`.
+
+    Indices, not points: labels of points can follow them.
+
+    Args:
+      points: all points of the video `[ΣN, C]`.
+      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      start: first sensor frame of the window.
+      config: frames, merge and points.
+      rng: random source of the draw.
+    """
+    slices = frame_slices(offsets, start, config)
+    if slices[-1, 1] > len(points):
+        raise InputError(
+            f"The frame sizes ask for {slices[-1, 1]} points, there are {len(points)}."
+        )
+    return np.stack(
+        [low + sample_indices(int(high - low), config.points, rng) for low, high in slices]
+    )
+
+
+def normalise_clip(
+    coordinates: np.ndarray, *, scale: str = "max", clip_radius: float = 1.2
+) -> np.ndarray:
+    """Moves and scales a whole clip `[T, N, 3]` into the unit sphere, float32.
+
+    The centre is the median of all points. "max" divides by the largest radius. "p95" takes the
+    95th percentile r of the radii, pulls points farther than `clip_radius`·r in to that radius
+    along their own direction, and divides by `clip_radius`·r.
+    """
+    centred = coordinates - np.median(coordinates.reshape(-1, 3), axis=0)
+    radius = np.sqrt(np.einsum("tnc,tnc->tn", centred, centred))[..., None]
+    if scale == "max":
+        return (centred / max(float(radius.max()), _SMALLEST_SCALE)).astype(np.float32)
+    limit = max(clip_radius * float(np.percentile(radius, 95)), _SMALLEST_SCALE)
+    return (centred / np.maximum(radius, limit)).astype(np.float32)
+
+
+def standardise_channels(channels: np.ndarray, config: ClipConfig) -> np.ndarray:
+    """Channels `[..., C]` by the training statistics in `config`, clipped to ±`CHANNEL_LIMIT`."""
+    if len(config.channel_mean) != len(config.channels):
+        raise InputError(
+            f"The channels {config.channels} have no training statistics: call "
+            "`config.with_statistics(channel_statistics(training_videos))` first."
+        )
+    mean = np.asarray(config.channel_mean, np.float32)
+    std = np.asarray(config.channel_std, np.float32)
+    return np.clip((channels - mean) / std, -CHANNEL_LIMIT, CHANNEL_LIMIT).astype(np.float32)
+
+
+def augment_clip(
+    coordinates: np.ndarray, config: ClipConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """Random changes of a normalised clip `[T, N, 3]`, the same for all its frames but the noise.
+
+    A factor per axis, a turn about the up axis, a mirrored axis, noise: each as `config` asks.
+    Factors above 1 may take points out of the unit sphere, as they do in the pre-training of the
+    backbones.
+    """
+    up = AXES.index(config.up)
+    matrix = np.diag(rng.uniform(config.scale_low, config.scale_high, 3))
+    if config.mirror and rng.random() < 0.5:
+        matrix[AXES.index(config.mirror)] *= -1
+    if config.yaw > 0:
+        angle = np.deg2rad(rng.uniform(-config.yaw, config.yaw))
+        turn = np.eye(3)
+        a, b = (up + 1) % 3, (up + 2) % 3
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        matrix = turn @ matrix
+    changed = coordinates @ matrix.T.astype(np.float32)
+    if config.jitter > 0:
+        changed = changed + config.jitter * rng.standard_normal(changed.shape, np.float32)
+    return changed.astype(np.float32, copy=False)
+
+
+def channel_positions(columns: Sequence[str], config: ClipConfig) -> tuple[int, ...]:
+    """Columns of the data set that hold the channels of `config`; InputError for an unknown one."""
+    columns = tuple(columns)
+    for name in config.channels:
+        if name not in columns[3:]:
+            raise InputError(
+                f"The data set has no extra channel {name!r}; it has {columns[3:] or 'none'}."
+            )
+    return tuple(columns.index(name) for name in config.channels)
+
+
+def make_clip(
+    points: np.ndarray,
+    offsets: np.ndarray,
+    start: int,
+    config: ClipConfig,
+    columns: Iterable[int],
+    rng: np.random.Generator,
+    *,
+    augment: bool,
+) -> np.ndarray:
+    """One window of a video as a clip, float32 `[T, N, 3+C]`.
+
+    Args:
+      points: all points of the video `[ΣN, C]`, coordinates first.
+      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      start: first sensor frame of the window.
+      config: the clip's form.
+      columns: columns of `points` that are the channels of `config` (`channel_positions`).
+      rng: random source of sampling and augmentation.
+      augment: apply `augment_clip`, for training.
+    """
+    # `take` is three times as fast as indexing with an array of rows.
+    sampled = points.take(sample_clip(points, offsets, start, config, rng), axis=0)
+    coordinates = normalise_clip(
+        sampled[..., :3], scale=config.scale, clip_radius=config.clip_radius
+    )
+    if augment:
+        coordinates = augment_clip(coordinates, config, rng)
+    columns = list(columns)
+    if not columns:
+        return np.ascontiguousarray(coordinates)
+    channels = standardise_channels(sampled[..., columns], config)
+    return np.concatenate([coordinates, channels], axis=-1)
+
+
+def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
+    """Takes time away from clips `[B, T, N, C]`, to see whether a model uses it.
+
+    Args:
+      clips: any batch.
+      order: "ordered" (unchanged), "repeated" (the middle frame T times), "shuffled" (one
+        permutation per clip) or "reversed".
+      seed: of the permutations.
+
+    Raises:
+      InputError: another order.
+    """
+    count, frames = clips.shape[:2]
+    if order == "ordered":
+        return clips
+    if order == "repeated":
+        return np.repeat(clips[:, frames // 2, None], frames, axis=1)
+    if order == "reversed":
+        return clips[:, ::-1]
+    if order == "shuffled":
+        rng = np.random.default_rng(seed)
+        return np.stack([clips[i, rng.permutation(frames)] for i in range(count)])
+    raise InputError(
+        f"unknown order of frames {order!r}: choose ordered, repeated, shuffled or reversed."
+    )

@@ -1,0 +1,1 @@
+"""RadHAR: human activities seen by a millimetre-wave radar."""

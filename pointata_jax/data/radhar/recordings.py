@@ -1,0 +1,254 @@
+"""Reads RadHAR recordings from the authors' text files, their archive, or one packed file.
+
+Layout of the public repository (github.com/nesl/RadHAR): `Data/{Train,Test}/<class>/<name>.txt`.
+A text file is a radar log: one block of `key: value` lines per point, blocks ended by `---`. Points
+are counted from zero within a radar frame by `point_id`, so a new frame begins wherever the
+number does not grow. Time stamps are of no use for that: frames arrive in pairs, and now and then a
+stamp is a second too small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+
+CLASSES = ("boxing", "jack", "jump", "squats", "walk")
+COLUMNS = ("x", "y", "z", "velocity", "intensity")
+"""x to the front, y to the side, z up, in metres; radial velocity in m/s; intensity in dB."""
+
+SPLIT_FOLDERS = {"train": "Train", "test": "Test"}
+PUBLISHED_RECORDINGS = 200
+PACKED_COUNTS = {"train": (23, 26, 24, 27, 31), "test": (13, 9, 10, 9, 14)}
+"""Recordings of each class in the packed file, which leaves out the longest ones."""
+
+PACKED_NAME = "radhar.npz"
+WHERE = (
+    "Expected there: the folders Data/Train and Data/Test of the RadHAR repository "
+    f"(github.com/nesl/RadHAR), or {PACKED_NAME}."
+)
+
+_FIELDS = (b"point_id", *(name.encode() for name in COLUMNS))
+_FIELD_LINE = re.compile(rb"^(" + rb"|".join(_FIELDS) + rb"): *(\S+)", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One recording.
+
+    Attributes:
+      split: "train" or "test", the authors' folder.
+      label: index into `CLASSES`.
+      name: name of the recording, such as "boxing_20_1".
+      points: float32 `[ΣN, 5]`, see `COLUMNS`.
+      frame_sizes: int32 `[T]`, points of each radar frame.
+    """
+
+    split: str
+    label: int
+    name: str
+    points: np.ndarray
+    frame_sizes: np.ndarray
+
+    @property
+    def video_id(self) -> str:
+        """Name that is unique in the data set, such as "Train/boxing/boxing_20_1"."""
+        return f"{SPLIT_FOLDERS[self.split]}/{CLASSES[self.label]}/{self.name}"
+
+
+def parse_text(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Points `[ΣN, 5]` and frame sizes `[T]` of one text file.
+
+    A block that stops in the middle at the very end of the file (the logger was interrupted) is
+    left out; anywhere else it is an InputError that names the file and the point.
+    """
+    found = _FIELD_LINE.findall(content)
+    width = len(_FIELDS)
+    points = len(found) // width
+    keys = [key for key, _ in found]
+    expected = list(_FIELDS) * (points + 1)
+    if keys != expected[: len(keys)]:
+        wrong = next(i for i, key in enumerate(keys) if key != expected[i])
+        raise InputError(
+            f"{name}: point {wrong // width} lacks {expected[wrong].decode()!r} or has its lines "
+            "out of order; this is not a RadHAR text file, or it is damaged."
+        )
+    if not points:
+        raise InputError(f"{name} holds no radar points; it is empty or not a RadHAR text file.")
+    try:
+        values = np.array([value for _, value in found[: points * width]], dtype=np.float64)
+    except ValueError:
+        raise InputError(
+            f"{name} holds a value that is not a number; copy the file again."
+        ) from None
+    table = values.reshape(points, width)
+    starts = np.flatnonzero(np.r_[True, np.diff(table[:, 0]) <= 0])
+    sizes = np.diff(np.r_[starts, points]).astype(np.int32)
+    return table[:, 1:].astype(np.float32), sizes
+
+
+def find_source(folder: str | Path) -> Path:
+    """The folder that holds Train and Test, or the packed file, under a user's data folder.
+
+    The text tree wins where both are present, because it is complete.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"The data folder {folder} does not exist. {WHERE}")
+    trees = [folder, folder / "Data", *sorted(folder.glob("*/Data"))]
+    for tree in trees:
+        if all((tree / name).is_dir() for name in SPLIT_FOLDERS.values()):
+            return tree
+    for packed in (folder / PACKED_NAME, *sorted(folder.glob(f"*/{PACKED_NAME}"))):
+        if packed.is_file():
+            return packed
+    raise InputError(f"The data folder {folder} holds no RadHAR data. {WHERE}")
+
+
+def source_files(source: Path) -> list[Path]:
+    """The files that `find_source`'s answer stands for, sorted."""
+    return sorted(source.glob("*/*/*.txt")) if source.is_dir() else [source]
+
+
+def read_tree(tree: Path, split: str) -> Iterator[Recording]:
+    """The recordings of one split of the authors' folders, sorted by path."""
+    for path in sorted((tree / SPLIT_FOLDERS[split]).glob("*/*.txt")):
+        yield _from_text(path.read_bytes(), PurePosixPath(*path.parts[-3:]), split)
+
+
+def tree_names(tree: Path) -> list[PurePosixPath]:
+    """`Train/<class>/<name>.txt` of every recording in a folder."""
+    return [PurePosixPath(*path.parts[-3:]) for path in source_files(tree)]
+
+
+def archive_names(archive: Path) -> list[PurePosixPath]:
+    """The same for the repository's zip archive."""
+    return [PurePosixPath(*member.parts[-3:]) for member in _members(archive)]
+
+
+def read_archive(archive: Path, split: str) -> Iterator[Recording]:
+    """The recordings of one split straight from the repository's zip archive."""
+    with zipfile.ZipFile(archive) as opened:
+        for member in _members(archive):
+            if member.parts[-3] == SPLIT_FOLDERS[split]:
+                path = PurePosixPath(*member.parts[-3:])
+                yield _from_text(opened.read(str(member)), path, split)
+
+
+def check_archive(archive: Path) -> None:
+    """InputError unless the file is a zip archive whose every member has its own checksum."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            damaged = opened.testzip()
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{archive.name} is not a whole zip archive ({error}).") from None
+    if damaged is not None:
+        raise InputError(f"{archive.name} is damaged at {damaged}.")
+
+
+def _members(archive: Path) -> list[PurePosixPath]:
+    with zipfile.ZipFile(archive) as opened:
+        members = [PurePosixPath(name) for name in opened.namelist()]
+    return sorted(
+        member
+        for member in members
+        if member.suffix == ".txt"
+        and len(member.parts) >= 4
+        and member.parts[-4] == "Data"
+        and member.parts[-3] in SPLIT_FOLDERS.values()
+    )
+
+
+def _from_text(content: bytes, path: PurePosixPath, split: str) -> Recording:
+    points, sizes = parse_text(content, str(path))
+    return Recording(split, _class_index(path.parts[-2], str(path)), path.stem, points, sizes)
+
+
+def _class_index(name: str, path: str) -> int:
+    if name not in CLASSES:
+        raise InputError(f"{path}: {name!r} is none of the classes {', '.join(CLASSES)}.")
+    return CLASSES.index(name)
+
+
+def check_text_counts(names: Iterable[PurePosixPath], where: str) -> None:
+    """InputError unless there are recordings of every class in both splits, 200 in all."""
+    names = list(names)
+    for folder in SPLIT_FOLDERS.values():
+        for label in CLASSES:
+            if not any(path.parts[-3:-1] == (folder, label) for path in names):
+                raise InputError(
+                    f"{where} has no recording in {folder}/{label}; the tree is not complete. "
+                    "Copy it again, or set partial=True to use what is there."
+                )
+    if len(names) != PUBLISHED_RECORDINGS:
+        raise InputError(
+            f"{where} has {len(names)} recordings, the published data set has "
+            f"{PUBLISHED_RECORDINGS}. Copy it again, or set partial=True to use what is there."
+        )
+
+
+def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
+    """All recordings of a packed file.
+
+    Arrays: `points [P, 5]`, `frame_start [F]`, `seq_frames [S]`, `seq_label [S]`, `seq_split [S]`
+    (true = test), `seq_name [S]`, `classes`.
+
+    Args:
+      path: the npz file.
+      partial: accept other numbers of recordings than those of the known packed file.
+
+    Raises:
+      InputError: damaged or cut off, arrays missing or at odds, other counts.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            points, frame_start = packed["points"], packed["frame_start"]
+            frames, label = packed["seq_frames"], packed["seq_label"]
+            is_test, names = packed["seq_split"].astype(bool), packed["seq_name"]
+            classes = tuple(str(name) for name in packed["classes"])
+    except KeyError as error:
+        raise InputError(f"{path} lacks an array: {error.args[0]}.") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}); it is cut off or damaged, copy it again."
+        ) from None
+    if classes != CLASSES:
+        raise InputError(f"{path}: the classes are {classes}, expected {CLASSES}.")
+    ends = np.r_[frame_start[1:], len(points)]
+    first = np.r_[0, np.cumsum(frames)]
+    lengths = {len(frames), len(label), len(is_test), len(names)}
+    if points.ndim != 2 or points.shape[1] != len(COLUMNS):
+        raise InputError(f"{path}: points have shape {points.shape}, expected [P, {len(COLUMNS)}].")
+    if len(lengths) > 1 or first[-1] != len(frame_start):
+        raise InputError(
+            f"{path}: its arrays do not belong together; it is damaged, copy it again."
+        )
+    for split, wanted in PACKED_COUNTS.items():
+        chosen = is_test == (split == "test")
+        counts = tuple(int((label[chosen] == index).sum()) for index in range(len(CLASSES)))
+        if counts != wanted and not partial:
+            raise InputError(
+                f"{path}: the {split} split has {sum(counts)} recordings ({counts} by class), "
+                f"expected {sum(wanted)} {wanted}. Copy it again, or set partial=True to use "
+                "what is there."
+            )
+    recordings = []
+    for index, name in enumerate(names):
+        low, high = first[index], first[index + 1]
+        recordings.append(
+            Recording(
+                split="test" if is_test[index] else "train",
+                label=int(label[index]),
+                name=PurePosixPath(str(name)).stem,
+                points=points[frame_start[low] : ends[high - 1]] if high > low else points[:0],
+                frame_sizes=(ends[low:high] - frame_start[low:high]).astype(np.int32),
+            )
+        )
+    return recordings

@@ -1,0 +1,210 @@
+"""One schema for every data set of point-cloud videos, so that a new data set is one builder.
+
+A video is stored flat: the points of all its frames in one array and the number of points of every
+frame in another. (Ragged nesting cannot be serialised by tfds, and a flat array reads fastest.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+
+COORDINATES = ("x", "y", "z")
+"""The first three columns of every data set, in its own units."""
+
+Kind = Literal["clip", "frame", "point"]
+"""What carries a label: a whole clip, each frame, or each point."""
+
+_LABEL_FIELDS: dict[str, str] = {"clip": "label", "frame": "frame_labels", "point": "point_labels"}
+
+
+def label_field(kind: str) -> str:
+    """Name of the schema field that holds the labels of a `kind` of data set."""
+    if kind not in _LABEL_FIELDS:
+        raise InputError(f"Unknown kind of label {kind!r}: use one of {', '.join(_LABEL_FIELDS)}.")
+    return _LABEL_FIELDS[kind]
+
+
+def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns as a tuple; InputError unless they begin with x, y, z and never repeat."""
+    columns = tuple(columns)
+    if columns[:3] != COORDINATES:
+        raise InputError(f"The columns of a data set begin with x, y, z; these are {columns}.")
+    if len(set(columns)) != len(columns):
+        raise InputError(f"The columns {columns} name the same column twice.")
+    return columns
+
+
+def video_features(columns: Sequence[str], label_names: Sequence[str], kind: Kind = "clip") -> Any:
+    """tfds features of one video: the schema that every builder declares.
+
+    Args:
+      columns: names of the values of a point; the first three are x, y, z.
+      label_names: class names in the order of their integer labels.
+      kind: what carries a label: "clip", "frame" or "point".
+
+    Returns:
+      A `tfds.features.FeaturesDict` with `points` float32 [ΣN, C], `frame_sizes` int32 [T],
+      `video_id` and `subject` (text), and, by kind, `label` (scalar class), `frame_labels`
+      int32 [T] or `point_labels` int32 [ΣN]. Class names of the last two are in
+      `features[field].doc` (see `label_names`). Arrays are stored as raw bytes, which builds and
+      reads several times faster than tfds' default and needs no TensorFlow.
+    """
+    import tensorflow_datasets as tfds
+
+    columns = check_columns(columns)
+    if not label_names:
+        raise InputError("A data set needs at least one class name; `label_names` is empty.")
+    if any("," in name for name in (*columns, *label_names)):
+        raise InputError(
+            "Names of columns and classes are stored as one list: use no commas in them."
+        )
+    features = tfds.features
+    field = label_field(kind)
+    if kind == "clip":
+        labels = features.ClassLabel(names=list(label_names))
+    else:
+        labels = features.Tensor(
+            shape=(None,), dtype=np.int32, encoding="bytes", doc=", ".join(label_names)
+        )
+    return features.FeaturesDict(
+        {
+            "points": features.Tensor(
+                shape=(None, len(columns)),
+                dtype=np.float32,
+                encoding="bytes",
+                doc=", ".join(columns),
+            ),
+            "frame_sizes": features.Tensor(shape=(None,), dtype=np.int32, encoding="bytes"),
+            field: labels,
+            "video_id": features.Text(),
+            "subject": features.Text(),
+        }
+    )
+
+
+def column_names(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of `points`, as `video_features` recorded them; also after reading from disk."""
+    return tuple(features["points"].doc.desc.split(", "))
+
+
+def label_names(features: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names in label order, from features made by `video_features`."""
+    for field in _LABEL_FIELDS.values():
+        if field in features:
+            feature = features[field]
+            names = getattr(feature, "names", None)
+            return tuple(names if names is not None else feature.doc.desc.split(", "))
+    raise InputError(f"These features hold none of the fields {', '.join(_LABEL_FIELDS.values())}.")
+
+
+def make_example(
+    frames: Sequence[np.ndarray] | np.ndarray,
+    *,
+    video_id: str,
+    subject: str,
+    labels: int | Sequence[int] | np.ndarray,
+    num_classes: int,
+    kind: Kind = "clip",
+    frame_sizes: Sequence[int] | np.ndarray | None = None,
+) -> dict[str, Any]:
+    """One validated video in the form that `video_features` stores.
+
+    Args:
+      frames: T arrays [n_t, C]; or, with `frame_sizes`, all points flat [ΣN, C].
+      video_id: name of the video, unique in its split; errors use it.
+      subject: who performed it; the recording's name where people are not known.
+      labels: class of the clip, of each frame [T], or of each point [ΣN], by `kind`.
+      num_classes: labels lie in [0, num_classes).
+      kind: "clip", "frame" or "point".
+      frame_sizes: points of each frame [T], when `frames` is flat.
+
+    Raises:
+      InputError: no frames, a frame without points, sizes that do not add up, NaN or infinite
+        values, or a label out of range; the sentence names the video and the frame.
+    """
+    if frame_sizes is None:
+        points, sizes = _flatten(frames, video_id)
+    else:
+        points = np.asarray(frames, np.float32)
+        sizes = np.asarray(frame_sizes, np.int32)
+    if points.ndim != 2 or points.shape[1] < 3:
+        raise InputError(
+            f"Video {video_id!r}: points have shape {points.shape}, expected [points, C] with at "
+            "least the columns x, y, z."
+        )
+    if sizes.ndim != 1 or not len(sizes):
+        raise InputError(f"Video {video_id!r} has no frames; remove it from the data set.")
+    if (sizes <= 0).any():
+        frame = int(np.flatnonzero(sizes <= 0)[0])
+        raise InputError(
+            f"Video {video_id!r}, frame {frame} has no points; drop such frames before storing."
+        )
+    if int(sizes.sum()) != len(points):
+        raise InputError(
+            f"Video {video_id!r}: the frame sizes add up to {int(sizes.sum())}, but there are "
+            f"{len(points)} points; the file is damaged or cut off."
+        )
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        first = int(np.flatnonzero(~finite)[0])
+        frame = int(np.searchsorted(np.cumsum(sizes), first, side="right"))
+        raise InputError(
+            f"Video {video_id!r}, frame {frame} holds NaN or infinite values ({(~finite).sum()} "
+            "such points in the video); clean the source file."
+        )
+    field = label_field(kind)
+    checked = _check_labels(labels, kind, video_id, len(sizes), len(points), num_classes)
+    return {
+        "points": points,
+        "frame_sizes": sizes,
+        field: int(checked) if kind == "clip" else checked,
+        "video_id": video_id,
+        "subject": str(subject),
+    }
+
+
+def _flatten(
+    frames: Sequence[np.ndarray] | np.ndarray, video_id: str
+) -> tuple[np.ndarray, np.ndarray]:
+    arrays = [np.asarray(frame, np.float32) for frame in frames]
+    if not arrays:
+        raise InputError(f"Video {video_id!r} has no frames; remove it from the data set.")
+    width = arrays[0].shape[-1] if arrays[0].ndim == 2 else -1
+    for index, frame in enumerate(arrays):
+        if frame.ndim != 2 or frame.shape[1] != width:
+            raise InputError(
+                f"Video {video_id!r}, frame {index} has shape {frame.shape}; every frame must be "
+                "[points, C] with the same C."
+            )
+    sizes = np.array([len(frame) for frame in arrays], np.int32)
+    return np.concatenate(arrays), sizes
+
+
+def _check_labels(
+    labels: int | Sequence[int] | np.ndarray,
+    kind: str,
+    video_id: str,
+    num_frames: int,
+    num_points: int,
+    num_classes: int,
+) -> np.ndarray:
+    array = np.asarray(labels)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"Video {video_id!r}: labels are {array.dtype}, expected integers.")
+    shape = {"clip": (), "frame": (num_frames,), "point": (num_points,)}[kind]
+    if array.shape != shape:
+        raise InputError(
+            f"Video {video_id!r}: labels have shape {array.shape}, expected {shape} (kind {kind})."
+        )
+    if array.size and (array.min() < 0 or array.max() >= num_classes):
+        bad = int(array.min() if array.min() < 0 else array.max())
+        raise InputError(
+            f"Video {video_id!r}: label {bad} is outside 0..{num_classes - 1}, the range of the "
+            f"{num_classes} classes."
+        )
+    return array.astype(np.int32)

@@ -1,0 +1,167 @@
+"""Static 3D shapes for pre-training and source banks: folders or packed npz files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+
+# Integer coordinates are fixed-point numbers: the largest integer stands for 1.
+_SUFFIXES = (".npy", ".npz", ".txt", ".xyz", ".pts")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """Clouds of equal size with optional classes.
+
+    Attributes:
+      points: float32 `[S, N, 3]`, each in the unit sphere around its centroid, y up.
+      labels: int32 `[S]`, index into `class_names`, -1 where the shape has no class.
+      class_names: names of the classes; empty when the data carry none.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def labelled(self) -> Shapes:
+        """The part that has a class."""
+        keep = self.labels >= 0
+        return Shapes(self.points[keep], self.labels[keep], self.class_names)
+
+
+def unit_sphere(points: np.ndarray) -> np.ndarray:
+    """Centres clouds `[..., N, 3]` at their centroid and scales them to radius 1."""
+    centred = points - points.mean(-2, keepdims=True)
+    radius = np.sqrt(np.square(centred).sum(-1, keepdims=True)).max(-2, keepdims=True)
+    return centred / np.maximum(radius, 1e-9)
+
+
+def load_shapes(path: str | os.PathLike, *, num_points: int = 2048, seed: int = 0) -> Shapes:
+    """Reads shapes from one packed `.npz` or from a folder.
+
+    A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally `label`
+    `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with `points`,
+    or text with three columns); the names of sub-folders are the classes.
+
+    Args:
+      path: file or folder.
+      num_points: points per shape after sampling; smaller clouds repeat points.
+      seed: of the sampling of a folder's clouds.
+
+    Raises:
+      InputError: missing, empty or damaged input, or coordinates that are not finite.
+    """
+    path = Path(path)
+    if path.is_file():
+        points, labels, names = _read_packed(path)
+    elif path.is_dir():
+        points, labels, names = _read_folder(path, num_points, np.random.default_rng(seed))
+    else:
+        raise InputError(
+            f"shapes {path} do not exist: give --shapes a packed .npz file or a folder of clouds."
+        )
+    points = points[:, :num_points]
+    bad = np.flatnonzero(~np.isfinite(points).all((1, 2)))
+    if bad.size:
+        raise InputError(
+            f"shape {bad[0]} of {path} has coordinates that are NaN or infinite: remove or repair it."
+        )
+    return Shapes(unit_sphere(points).astype(np.float32), labels.astype(np.int32), names)
+
+
+def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("points", "label", "classes") if key in file}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"shapes file {path} cannot be read ({error}): it is truncated or no npz; fetch it again."
+        ) from error
+    points = arrays.get("points")
+    if points is None or points.ndim != 3 or points.shape[2] != 3 or not len(points):
+        raise InputError(f"shapes file {path} needs an array `points` of shape [S, N, 3].")
+    if np.issubdtype(points.dtype, np.integer):
+        points = points / np.iinfo(points.dtype).max
+    labels = arrays.get("label", np.full(len(points), -1))
+    names = tuple(str(name) for name in arrays.get("classes", ()))
+    if labels.shape != (len(points),) or (len(labels) and labels.max() >= max(len(names), 0)):
+        raise InputError(f"shapes file {path}: `label` must be [S] with indices into `classes`.")
+    return points, labels, names
+
+
+def _read_folder(path: Path, num_points: int, rng: np.random.Generator):
+    files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES)
+    if not files:
+        raise InputError(
+            f"folder {path} holds no shapes ({', '.join(_SUFFIXES)}): give --shapes a folder of "
+            "clouds, one file each."
+        )
+    classes = [f.parent.relative_to(path).as_posix() for f in files]
+    names = tuple(sorted(set(classes) - {"."}))
+    clouds = []
+    for file in files:
+        cloud = _read_cloud(file)
+        chosen = rng.choice(len(cloud), num_points, replace=len(cloud) < num_points)
+        clouds.append(cloud[chosen])
+    labels = np.array([names.index(c) if c in names else -1 for c in classes])
+    return np.stack(clouds), labels, names
+
+
+def _read_cloud(file: Path) -> np.ndarray:
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                cloud = arrays["points"]
+        elif file.suffix == ".npy":
+            cloud = np.load(file, allow_pickle=False)
+        else:
+            lines = file.read_text().replace(",", " ").splitlines()
+            cloud = np.array([line.split()[:3] for line in lines if line.strip()], float)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"shape file {file} cannot be read ({error}): repair or remove it."
+        ) from error
+    if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
+        raise InputError(f"shape file {file} must hold points [N, 3], found shape {cloud.shape}.")
+    return cloud[:, :3]
+
+
+class ShapeBatches:
+    """Endless shuffled batches of shapes; the whole state is the number of batches drawn.
+
+    Yields `{"points": float32 [B, N, 3]}`. Epoch e is a permutation drawn from (seed, e); batches
+    run over the epochs' seam, so every batch is full.
+    """
+
+    def __init__(self, points: np.ndarray, batch_size: int, seed: int):
+        if len(points) < batch_size:
+            raise InputError(
+                f"{len(points)} shapes cannot fill a batch of {batch_size}: lower --batch_size."
+            )
+        self._points, self._batch_size, self._seed = points, batch_size, seed
+        self._next = 0
+
+    def get_state(self) -> dict[str, int]:
+        return {"next_index": self._next}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        self._next = int(state["next_index"])
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        size = len(self._points)
+        positions = self._next * self._batch_size + np.arange(self._batch_size)
+        epochs = positions // size
+        orders = {e: np.random.default_rng((self._seed, e)).permutation(size) for e in set(epochs)}
+        chosen = [orders[e][p % size] for e, p in zip(epochs, positions, strict=True)]
+        self._next += 1
+        return {"points": self._points[chosen]}

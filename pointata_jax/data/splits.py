@@ -1,0 +1,71 @@
+"""Validation data, held out of the training videos: by subject, or as a share of recordings.
+
+The test split is for the last number only; stopping and choosing settings happens on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pointata_jax.data.videos import VideoSource
+from pointata_jax.errors import InputError
+
+
+def hold_out_subjects(
+    videos: VideoSource, subjects: Sequence[str]
+) -> tuple[VideoSource, VideoSource]:
+    """Splits training videos into (the others, those of `subjects`).
+
+    Raises:
+      InputError: an unknown subject, or nobody left to train on.
+    """
+    chosen = set(subjects)
+    unknown = sorted(chosen - set(videos.subjects))
+    if unknown:
+        known = sorted(set(videos.subjects))
+        shown = ", ".join(known[:12]) + (" …" if len(known) > 12 else "")
+        raise InputError(
+            f"{videos.name} has no subject {', '.join(unknown)}; its subjects are {shown}."
+        )
+    held = np.array([subject in chosen for subject in videos.subjects])
+    return _divide(videos, held)
+
+
+def hold_out_fraction(
+    videos: VideoSource, fraction: float, *, seed: int = 0
+) -> tuple[VideoSource, VideoSource]:
+    """Splits training videos into (the others, a share of the recordings of every class).
+
+    A class with two or more recordings gives at least one and keeps at least one; a class with one
+    keeps it for training. The choice depends on the names of the recordings and the seed, not on
+    the order in which they are stored.
+
+    Args:
+      videos: training videos.
+      fraction: share to hold out, in (0, 1).
+      seed: of the choice.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"The share to hold out must lie between 0 and 1, it is {fraction}.")
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(videos), bool)
+    for label in np.unique(videos.labels):
+        members = np.flatnonzero(videos.labels == label)
+        members = members[np.argsort([videos.video_ids[i] for i in members])]
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        held[rng.permutation(members)[:count]] = True
+    return _divide(videos, held)
+
+
+def _divide(videos: VideoSource, held: np.ndarray) -> tuple[VideoSource, VideoSource]:
+    if held.all() or not held.any():
+        raise InputError(
+            f"Holding out {int(held.sum())} of the {len(videos)} videos of {videos.name} leaves "
+            "nothing to train on or nothing to validate on; hold out others."
+        )
+    return (
+        videos.select(np.flatnonzero(~held), f"{videos.name}, training part"),
+        videos.select(np.flatnonzero(held), f"{videos.name}, validation part"),
+    )

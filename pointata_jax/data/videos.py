@@ -1,0 +1,194 @@
+"""The videos of one split: random access with a bounded cache, subsets, channel statistics."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from pointata_jax.data.clips import ChannelStatistics, robust_statistics
+from pointata_jax.data.schema import check_columns
+from pointata_jax.errors import InputError
+
+DEFAULT_CACHE_BYTES = 2**30
+
+
+class Records(Protocol):
+    """Random access to examples of the schema, such as a tfds data source or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Mapping[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """One decoded video.
+
+    Attributes:
+      points: float32 `[ΣN, C]`, all frames after each other.
+      offsets: int64 `[F+1]`, first point of each frame and the number of points.
+      label: class of the video.
+      video_id: its name.
+      subject: who performed it.
+    """
+
+    points: np.ndarray
+    offsets: np.ndarray
+    label: int
+    video_id: str
+    subject: str
+
+
+class VideoSource:
+    """Random access to the videos of one split.
+
+    The first use reads every video once for its label, subject and length. Decoded videos stay in
+    a least-recently-used cache of `cache_bytes`, shared with the subsets made by `select`; reading
+    is safe from several threads.
+
+    Attributes:
+      name: for messages, such as "radhar (train)".
+      columns: names of the columns of `Video.points`.
+      label_names: class names in label order.
+      labels: int32 `[V]`, class of each video.
+      subjects: subject of each video.
+      video_ids: name of each video.
+      num_frames: int32 `[V]`, sensor frames of each video.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        columns: Sequence[str],
+        label_names: Sequence[str],
+        name: str = "videos",
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ):
+        """Wraps `records`, examples in the form of `schema.video_features` with clip labels."""
+        self.name = name
+        self.columns = check_columns(columns)
+        self.label_names = tuple(label_names)
+        self._store = _VideoStore(records, name, cache_bytes)
+        self._indices = np.arange(len(records))
+        if not len(records):
+            raise InputError(f"{name} holds no videos.")
+        labels, subjects, names, lengths = [], [], [], []
+        for index in range(len(records)):
+            video = self[index]
+            labels.append(video.label)
+            subjects.append(video.subject)
+            names.append(video.video_id)
+            lengths.append(len(video.offsets) - 1)
+        self.labels = np.array(labels, np.int32)
+        self.subjects = tuple(subjects)
+        self.video_ids = tuple(names)
+        self.num_frames = np.array(lengths, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Video:
+        return self._store.get(int(self._indices[index]))
+
+    @property
+    def num_videos(self) -> int:
+        """Number of videos."""
+        return len(self)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data set, seen in this split or not."""
+        return len(self.label_names)
+
+    def select(self, indices: Sequence[int] | np.ndarray, name: str | None = None) -> VideoSource:
+        """The videos at `indices`, in that order; no copy, the cache is shared."""
+        indices = np.asarray(indices, np.int64)
+        if not len(indices):
+            raise InputError(f"The part {name!r} of {self.name} would hold no videos.")
+        part = object.__new__(VideoSource)
+        part.name = name or self.name
+        part.columns, part.label_names = self.columns, self.label_names
+        part._store, part._indices = self._store, self._indices[indices]
+        part.labels, part.num_frames = self.labels[indices], self.num_frames[indices]
+        part.subjects = tuple(self.subjects[i] for i in indices)
+        part.video_ids = tuple(self.video_ids[i] for i in indices)
+        return part
+
+
+class _VideoStore:
+    """Decodes records and keeps the recently used, up to a number of bytes."""
+
+    def __init__(self, records: Records, name: str, limit: int):
+        self._records = records
+        self._name = name
+        self._limit = limit
+        self._held = 0
+        self._cache: collections.OrderedDict[int, Video] = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, index: int) -> Video:
+        with self._lock:
+            video = self._cache.get(index)
+            if video is not None:
+                self._cache.move_to_end(index)
+                return video
+        # Decoding happens outside the lock: threads may read the same video twice, never wait.
+        video = self._decode(self._records[index])
+        size = video.points.nbytes + video.offsets.nbytes
+        with self._lock:
+            if index not in self._cache and size <= self._limit:
+                self._cache[index] = video
+                self._held += size
+                while self._held > self._limit:
+                    _, old = self._cache.popitem(last=False)
+                    self._held -= old.points.nbytes + old.offsets.nbytes
+        return video
+
+    def _decode(self, record: Mapping[str, Any]) -> Video:
+        if "label" not in record:
+            raise InputError(
+                f"The videos of {self._name} carry no clip label; clips with one label each cannot "
+                "be cut from them."
+            )
+        sizes = np.asarray(record["frame_sizes"], np.int64)
+        return Video(
+            points=np.asarray(record["points"], np.float32),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]),
+            label=int(record["label"]),
+            video_id=_text(record["video_id"]),
+            subject=_text(record["subject"]),
+        )
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def channel_statistics(
+    videos: VideoSource, *, max_points: int = 2_000_000, seed: int = 0
+) -> ChannelStatistics:
+    """Robust mean and spread of the extra columns, over training videos.
+
+    Args:
+      videos: the *training* videos; held-out ones must not be among them.
+      max_points: when there are more points, each video gives its share of this many, at random.
+      seed: of that draw.
+    """
+    channels = videos.columns[3:]
+    if not channels:
+        return ChannelStatistics((), (), ())
+    share = max(1, max_points // len(videos))
+    rng = np.random.default_rng(seed)
+    values = []
+    for index in range(len(videos)):
+        extra = videos[index].points[:, 3:]
+        if len(extra) > share:
+            extra = extra[rng.choice(len(extra), share, replace=False)]
+        values.append(extra)
+    return robust_statistics(np.concatenate(values), channels)

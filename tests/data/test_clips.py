@@ -1,0 +1,199 @@
+"""Windows, merging, sampling, normalisation and augmentation, against plain restatements."""
+
+from __future__ import annotations
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from pointata_jax.data import clips
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.errors import InputError
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "frames", "merge", "hop", "expected"),
+    [
+        (10, 4, 1, 1, [0, 1, 2, 3, 4, 5, 6]),  # the published rule: T - L + 1 windows
+        (24, 24, 1, 1, [0]),
+        (23, 24, 1, 1, []),
+        (20, 3, 2, 6, [0, 6, 12]),
+        (17, 3, 2, 6, [0, 6]),
+    ],
+)
+def test_window_starts(num_frames, frames, merge, hop, expected):
+    config = ClipConfig(frames=frames, merge=merge)
+    assert clips.window_starts(num_frames, config, hop).tolist() == expected
+
+
+def video(sizes):
+    """Points whose x is the number of their frame and y their own number."""
+    sizes = np.asarray(sizes)
+    offsets = np.r_[0, np.cumsum(sizes)]
+    points = np.zeros((offsets[-1], 3), np.float32)
+    points[:, 0] = np.repeat(np.arange(len(sizes)), sizes)
+    points[:, 1] = np.arange(offsets[-1])
+    return points, offsets
+
+
+def test_merged_frames_hold_the_points_of_their_neighbours():
+    points, offsets = video([3, 1, 4, 1, 5, 9, 2, 6])
+    config = ClipConfig(frames=3, merge=2, points=40)
+    index = clips.sample_clip(points, offsets, 1, config, rng())
+    assert index.shape == (3, 40)
+    for frame, members in enumerate([(1, 2), (3, 4), (5, 6)]):
+        wanted = np.flatnonzero(np.isin(points[:, 0], members))
+        assert sorted(set(index[frame])) == wanted.tolist()
+
+
+def test_a_short_video_is_repeated_evenly_in_order():
+    points, offsets = video([2, 2, 2])
+    config = ClipConfig(frames=6, points=2, short="repeat")
+    assert clips.window_starts(3, config, 1).tolist() == [0]
+    index = clips.sample_clip(points, offsets, 0, config, rng())
+    assert points[index][..., 0].tolist() == [[0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
+
+
+def test_a_window_must_lie_in_the_video():
+    points, offsets = video([2, 2, 2])
+    with pytest.raises(InputError, match="window of 2 frames from frame 2 leaves a video of 3"):
+        clips.sample_clip(points, offsets, 2, ClipConfig(frames=2, points=2), rng())
+
+
+@hypothesis.given(st.integers(1, 50), st.integers(1, 130), st.integers(0, 2**32 - 1))
+@hypothesis.settings(max_examples=60)
+def test_sampling_is_balanced(size, count, seed):
+    index = clips.sample_indices(size, count, rng(seed))
+    assert len(index) == count and 0 <= index.min() and index.max() < size
+    drawn = np.bincount(index, minlength=size)
+    # Without replacement while there are enough points, and otherwise as equal as can be.
+    assert drawn.max() - drawn.min() <= 1
+    np.testing.assert_array_equal(index, clips.sample_indices(size, count, rng(seed)))
+
+
+def test_every_point_is_drawn_equally_often():
+    draws = np.concatenate([clips.sample_indices(10, 3, rng(seed)) for seed in range(2000)])
+    share = np.bincount(draws, minlength=10) / 2000
+    np.testing.assert_allclose(share, 0.3, atol=0.05)
+
+
+def test_one_centre_and_one_scale_keep_motion_between_frames():
+    body = rng().normal(size=(50, 3)) * 0.1
+    walk = np.stack([body + [0.5 * step, 0, 3.0] for step in range(5)]).astype(np.float32)
+    clip = clips.normalise_clip(walk)
+    centres = clip.mean(1)
+    steps = np.diff(centres, axis=0)
+    assert (steps[:, 0] > 0.3).all()
+    np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), atol=1e-5)
+    np.testing.assert_allclose(np.median(clip.reshape(-1, 3), 0), 0, atol=1e-5)
+    assert np.linalg.norm(clip, axis=-1).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_p95_pulls_wild_points_in_along_their_direction():
+    points = rng().normal(size=(4, 100, 3)).astype(np.float32)
+    points[1, 3] = [50, 0, 0]
+    points[2, 5] = [0, -30, 40]
+    clip = clips.normalise_clip(points, scale="p95", clip_radius=1.2)
+    radius = np.linalg.norm(clip, axis=-1)
+    assert radius.max() <= 1 + 1e-6
+    np.testing.assert_allclose(clip[1, 3], [1, 0, 0], atol=0.05)
+    np.testing.assert_allclose(clip[2, 5], [0, -0.6, 0.8], atol=0.05)
+    # Restated: the other points are only moved and divided.
+    centred = points - np.median(points.reshape(-1, 3), 0)
+    limit = 1.2 * np.percentile(np.linalg.norm(centred, axis=-1), 95)
+    inside = np.linalg.norm(centred, axis=-1) < limit
+    assert 0.95 < inside.mean() < 1
+    np.testing.assert_allclose(clip[inside], (centred / limit)[inside], atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["max", "p95"])
+def test_a_clip_of_one_place_stays_finite(scale):
+    assert np.isfinite(clips.normalise_clip(np.full((2, 4, 3), 7.0), scale=scale)).all()
+
+
+def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
+    speeds, share = [-2.4, -1.2, -0.6, 0.6, 1.2, 2.4], [0.02, 0.05, 0.43, 0.43, 0.05, 0.02]
+    steps = rng().choice(speeds, 20_000, p=share)
+    velocity = np.where(rng(1).random(20_000) < 0.93, 0, steps)
+    intensity = rng(2).normal(28, 3.5, 20_000)
+    velocity[0], intensity[1] = -887, 1e6
+    values = np.stack([velocity, intensity], 1)
+    found = clips.robust_statistics(values, ("velocity", "intensity"))
+    assert found.mean == pytest.approx((0, 28), abs=0.1)
+    assert found.std[1] == pytest.approx(3.5, rel=0.05)
+    config = ClipConfig(channels=("intensity", "velocity")).with_statistics(found)
+    assert config.channel_std == found.std[::-1]
+    clip = clips.standardise_channels(values[:, ::-1].astype(np.float32), config)
+    assert np.abs(clip).max() <= 4
+    # Speeds are told apart after clipping: the plain deviation would send all of them to ±4.
+    moving = np.unique(np.round(clip[1:, 1], 3))
+    assert len(moving) == 7
+
+
+def test_augmentation_is_one_map_for_all_frames():
+    clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32)
+    config = ClipConfig(yaw=30, up="z", mirror="x")
+    seen_mirror = set()
+    for seed in range(20):
+        out = clips.augment_clip(clip, config, rng(seed))
+        matrix = np.linalg.lstsq(clip[0], out[0], rcond=None)[0]
+        np.testing.assert_allclose(clip @ matrix, out, atol=1e-5)
+        np.testing.assert_allclose(matrix[2, :2], 0, atol=1e-5)  # z stays up
+        np.testing.assert_allclose(matrix[:2, 2], 0, atol=1e-5)
+        scales = np.linalg.norm(matrix, axis=1)
+        assert (scales > 0.85 - 1e-5).all() and (scales < 1.15 + 1e-5).all()
+        assert np.ptp(scales) > 1e-3
+        angle = np.degrees(np.arctan2(matrix[1, 0], matrix[1, 1]))
+        assert abs(angle) < 30.01
+        seen_mirror.add(np.sign(np.linalg.det(matrix)))
+    assert seen_mirror == {-1, 1}
+    plain = ClipConfig(scale_low=1, scale_high=1)
+    np.testing.assert_array_equal(clips.augment_clip(clip, plain, rng()), clip)
+    noisy = clips.augment_clip(clip, ClipConfig(scale_low=1, scale_high=1, jitter=0.01), rng())
+    assert np.std(noisy - clip) == pytest.approx(0.01, rel=0.1)
+
+
+def test_make_clip_picks_channels_by_name():
+    points, offsets = video([4, 4, 4])
+    points = np.c_[points, np.full(12, 5.0), np.arange(12)].astype(np.float32)
+    columns = ("x", "y", "z", "same", "number")
+    config = ClipConfig(
+        frames=2, points=4, channels=("number",), channel_mean=(2.0,), channel_std=(2.0,)
+    )
+    picked = clips.channel_positions(columns, config)
+    clip = clips.make_clip(points, offsets, 1, config, picked, rng(), augment=False)
+    assert clip.shape == (2, 4, 4) and clip.dtype == np.float32
+    assert sorted(clip[0, :, 3]) == [1.0, 1.5, 2.0, 2.5]
+    assert sorted(clip[1, :, 3]) == [3.0, 3.5, 4.0, 4.0]  # 4.5 is clipped
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: ClipConfig(frames=0), "frames must be at least 1"),
+        (lambda: ClipConfig(scale="mean"), "scale is 'mean'; use one of 'max', 'p95'"),  # type: ignore
+        (lambda: ClipConfig(short="pad"), "short is 'pad'"),  # type: ignore
+        (lambda: ClipConfig(scale_low=1.2), "in this order"),
+        (
+            lambda: ClipConfig(channels=("v",), channel_mean=(1.0, 2.0), channel_std=(1.0, 2.0)),
+            "one value for each",
+        ),
+        (
+            lambda: clips.channel_positions(("x", "y", "z", "v"), ClipConfig(channels=("w",))),
+            "no extra channel 'w'; it has",
+        ),
+        (
+            lambda: clips.standardise_channels(np.zeros((1, 1)), ClipConfig(channels=("v",))),
+            "no training statistics",
+        ),
+        (lambda: clips.sample_indices(0, 4, rng()), "without points cannot be sampled"),
+    ],
+)
+def test_bad_settings(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()

@@ -1,0 +1,272 @@
+"""Sources, training and evaluation batches, splits: order, determinism, resume, hosts, counts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
+from pointata_jax.data.registry import load_source
+from pointata_jax.data.splits import hold_out_fraction, hold_out_subjects
+from pointata_jax.data.videos import VideoSource, channel_statistics
+from pointata_jax.errors import InputError
+
+LENGTHS = (5, 9, 4, 7, 3, 8)
+CONFIG = ClipConfig(frames=2, merge=2, hop=1, eval_hop=4, points=6)
+TRAIN_WINDOWS = 2 + 6 + 1 + 4 + 0 + 5
+EVAL_WINDOWS = 1 + 2 + 1 + 1 + 0 + 2
+
+
+class Records:
+    """Records in memory that count how often each is read."""
+
+    def __init__(self, lengths=LENGTHS):
+        rng = np.random.default_rng(0)
+        self.reads = np.zeros(len(lengths), int)
+        self.records = []
+        for index, length in enumerate(lengths):
+            sizes = rng.integers(3, 9, length).astype(np.int32)
+            self.records.append(
+                {
+                    "points": rng.normal(size=(sizes.sum(), 4)).astype(np.float32),
+                    "frame_sizes": sizes,
+                    "label": index % 3,
+                    "video_id": f"video{index}".encode(),
+                    "subject": f"person{index // 2}".encode(),
+                }
+            )
+
+    def __len__(self):
+        return len(self.records)
+
+    def __getitem__(self, index):
+        self.reads[index] += 1
+        return self.records[index]
+
+
+def source(lengths=LENGTHS, **options):
+    return VideoSource(
+        Records(lengths),
+        columns=("x", "y", "z", "velocity"),
+        label_names=("a", "b", "c"),
+        name="toy (train)",
+        **options,
+    )
+
+
+def same(first, second):
+    return all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_counts_labels_and_subjects():
+    videos = source()
+    assert (videos.num_videos, videos.num_classes) == (6, 3)
+    assert videos.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert videos.subjects == ("person0",) * 2 + ("person1",) * 2 + ("person2",) * 2
+    assert videos.num_frames.tolist() == list(LENGTHS)
+    training = ClipSource(videos, CONFIG, training=True)
+    assert (training.num_windows, training.num_videos, training.num_short) == (TRAIN_WINDOWS, 5, 1)
+    assert np.bincount(training.windows[:, 0], minlength=6).tolist() == [2, 6, 1, 4, 0, 5]
+    assert np.bincount(training.labels).tolist() == [6, 6, 6]
+    assert training.subjects == ("person0", "person1", "person2")
+    assert ClipSource(videos, CONFIG, training=False).num_windows == EVAL_WINDOWS
+
+
+def test_the_cache_is_bounded_and_spares_reads():
+    records = Records()
+    size = max(r["points"].nbytes + 8 * (len(r["frame_sizes"]) + 1) for r in records.records)
+
+    def wrap(cache_bytes):
+        return VideoSource(
+            records,
+            columns=("x", "y", "z", "velocity"),
+            label_names=("a", "b", "c"),
+            cache_bytes=cache_bytes,
+        )
+
+    videos = wrap(10**6)
+    for _ in range(3):
+        for index in range(6):
+            videos.select([index])[0]
+    assert records.reads.tolist() == [1] * 6
+    small = wrap(2 * size)
+    for _ in range(3):
+        for index in range(6):
+            expected = records.records[index]["points"]
+            np.testing.assert_array_equal(small[index].points, expected)
+    assert small._store._held <= 2 * size
+    assert records.reads.max() > 2
+
+
+def test_a_training_batch():
+    batch = next(train_batches(source(), CONFIG, batch_size=4, seed=0))
+    assert {key: (value.shape, value.dtype.name) for key, value in batch.items()} == {
+        "points": ((4, 2, 6, 3), "float32"),
+        "label": ((4,), "int32"),
+        "video": ((4,), "int32"),
+        "weight": ((4,), "float32"),
+    }
+    assert batch["weight"].tolist() == [1] * 4
+    np.testing.assert_array_equal(batch["label"], batch["video"] % 3)
+
+
+def windows_of(batches):
+    """Which videos an epoch shows, and its points as bytes."""
+    rows = [row for batch in batches for row in zip(batch["video"], batch["points"], strict=True)]
+    return [int(video) for video, _ in rows], [points.tobytes() for _, points in rows]
+
+
+def test_every_epoch_shows_every_window_once_in_its_own_order():
+    videos = source()
+    expected = sorted(ClipSource(videos, CONFIG, training=True).windows[:, 0])
+    batches = list(train_batches(videos, CONFIG, batch_size=3, seed=5, epochs=2))
+    assert len(batches) == 2 * TRAIN_WINDOWS // 3
+    shown, points = windows_of(batches)
+    first, second = shown[:TRAIN_WINDOWS], shown[TRAIN_WINDOWS:]
+    assert sorted(first) == expected and sorted(second) == expected
+    assert first != second and first != expected
+    assert len(set(points)) == len(points)  # sampling and augmentation are drawn afresh
+    again, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=5, epochs=2))
+    other, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=6, epochs=2))
+    assert again == shown and other != shown
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_saved_state_continues_bit_for_bit(threads):
+    videos = source()
+    options = dict(batch_size=4, seed=1, num_threads=threads)
+    straight = train_batches(videos, CONFIG, **options)
+    for _ in range(3):
+        next(straight)
+    state = json.loads(json.dumps(straight.get_state()))
+    rest = [next(straight) for _ in range(9)]  # over the end of the first epoch
+    resumed = train_batches(videos, CONFIG, **options)
+    next(resumed)
+    resumed.set_state(state)
+    assert all(same(a, next(resumed)) for a in rest)
+
+
+def test_two_hosts_share_the_batch_of_one():
+    videos = source().select([0, 3, 5])  # 11 windows: the shares of the hosts differ in length
+    whole = list(train_batches(videos, CONFIG, batch_size=4, seed=2, epochs=1))
+    parts = [
+        list(
+            train_batches(
+                videos, CONFIG, batch_size=4, seed=2, epochs=1, process_index=i, process_count=2
+            )
+        )
+        for i in range(2)
+    ]
+    assert len(whole) == len(parts[0]) == len(parts[1]) == 2
+    for batch, left, right in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(batch["points"][0::2], left["points"])
+        np.testing.assert_array_equal(batch["points"][1::2], right["points"])
+
+
+def test_evaluation_covers_every_window_once_and_fills_up_with_weight_zero():
+    videos = source()
+    batches = eval_batches(videos, CONFIG, 4)
+    assert len(batches) == 2 and batches.source.num_windows == EVAL_WINDOWS == 7
+    first, second = list(batches), list(batches)
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
+    weight = np.concatenate([batch["weight"] for batch in first])
+    video = np.concatenate([batch["video"] for batch in first])
+    assert weight.tolist() == [1] * 7 + [0]
+    assert video[weight > 0].tolist() == batches.source.windows[:, 0].tolist()
+    points = np.concatenate([batch["points"] for batch in first])
+    assert np.isfinite(points).all()
+    assert np.linalg.norm(points, axis=-1).max() <= 1 + 1e-6
+    hosts = [
+        list(eval_batches(videos, CONFIG, 4, process_index=i, process_count=2)) for i in (0, 1)
+    ]
+    assert [len(host) for host in hosts] == [2, 2]
+    counted = sum(batch["weight"].sum() for host in hosts for batch in host)
+    assert counted == 7
+
+
+def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
+    videos = source()
+    alone = ClipSource(videos.select([3]), CONFIG, training=False).clip(0)
+    together = ClipSource(videos, CONFIG, training=False)
+    index = int(np.flatnonzero(together.windows[:, 0] == 3)[0])
+    np.testing.assert_array_equal(alone["points"], together.clip(index)["points"])
+    assert (alone["video"], alone["label"]) == (0, 0)
+
+
+def test_channels_arrive_standardised_by_training_statistics():
+    videos = source()
+    statistics = channel_statistics(videos)
+    assert statistics.channels == ("velocity",)
+    config = ClipConfig(frames=2, points=6, channels=("velocity",)).with_statistics(statistics)
+    points = next(train_batches(videos, config, batch_size=16, seed=0))["points"]
+    assert points.shape == (16, 2, 6, 4)
+    assert abs(points[..., 3].mean()) < 0.3 and points[..., 3].std() == pytest.approx(1, abs=0.3)
+
+
+def test_short_videos_can_be_repeated():
+    config = ClipConfig(frames=6, points=4, short="repeat")
+    clips = ClipSource(source(), config, training=True)
+    assert (clips.num_videos, clips.num_short) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda: ClipSource(source(), ClipConfig(frames=24), training=True),
+            r"None of the 6 videos of toy \(train\) has the 24 frames .*longest has 9",
+        ),
+        (
+            lambda: ClipSource(
+                source(), ClipConfig(frames=2, channels=("velocity",)), training=True
+            ),
+            "have no training statistics",
+        ),
+        (
+            lambda: train_batches(source(), CONFIG, batch_size=3, seed=0, process_count=2),
+            "batch of 3 clips does not divide among 2 hosts",
+        ),
+        (
+            lambda: train_batches(source(), CONFIG, batch_size=64, seed=0, epochs=2),
+            "2 epochs of 18 windows of toy .* do not fill one batch of 64",
+        ),
+        (lambda: train_batches(source(), CONFIG, batch_size=2, seed=-1), "seed of the data"),
+        (lambda: source(()), "holds no videos"),
+        (lambda: load_source("ntu", None, split="train", cache_dir="."), "Unknown data set 'ntu'"),
+        (lambda: load_source("radhar", None, split="train", cache_dir="."), "needs a data folder"),
+    ],
+)
+def test_bad_requests(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
+
+
+def test_held_out_subjects_are_in_one_part_only():
+    train, validation = hold_out_subjects(source(), ["person1"])
+    assert validation.video_ids == ("video2", "video3")
+    assert "person1" not in train.subjects and len(train) == 4
+    np.testing.assert_array_equal(validation[1].points, source()[3].points)
+    with pytest.raises(InputError, match="no subject person9; its subjects are person0, person1"):
+        hold_out_subjects(source(), ["person1", "person9"])
+    with pytest.raises(InputError, match="nothing to train on"):
+        hold_out_subjects(source(), ["person0", "person1", "person2"])
+
+
+def test_a_held_out_share_is_stratified_seeded_and_blind_to_order():
+    videos = source(lengths=(3,) * 31)  # classes of 11, 10, 10
+    train, validation = hold_out_fraction(videos, 0.2, seed=1)
+    assert np.bincount(validation.labels).tolist() == [2, 2, 2]
+    assert set(train.video_ids) | set(validation.video_ids) == set(videos.video_ids)
+    assert not set(train.video_ids) & set(validation.video_ids)
+    turned = hold_out_fraction(videos.select(np.arange(31)[::-1]), 0.2, seed=1)[1]
+    assert set(turned.video_ids) == set(validation.video_ids)
+    other = hold_out_fraction(videos, 0.2, seed=2)[1]
+    assert set(other.video_ids) != set(validation.video_ids)
+    # A class with a single recording keeps it for training.
+    few = source(lengths=(3, 3, 3, 3))
+    assert hold_out_fraction(few, 0.5)[1].labels.tolist() == [0]
+    with pytest.raises(InputError, match="between 0 and 1"):
+        hold_out_fraction(videos, 1.0)
