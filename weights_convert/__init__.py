@@ -1,0 +1,1 @@
+"""PyTorch checkpoints of the Point-MAE family as backbones of this library, without PyTorch."""
