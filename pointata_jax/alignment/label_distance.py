@@ -1,0 +1,156 @@
+"""Distances between labels: 2-Wasserstein distances between the Gaussians of the classes.
+
+Optimal-transport dataset distance (Alvarez-Melis & Fusi, NeurIPS 2020) replaces a label by the
+distribution of the features that carry it. With Gaussian classes,
+
+  W² = |μ - μ'|² + Bures²,   Bures² = tr Σ + tr Σ' - 2 tr (Σ^½ Σ' Σ^½)^½.
+
+A class in a batch has far fewer samples than features have dimensions, so Σ is singular and its
+matrix root is both slow and unsafe. With the centred samples over √n as rows of A and B (Σ = AᵀA,
+Σ' = BᵀB) the last trace is the nuclear norm of A Bᵀ, a small matrix with no root to take.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pointata_jax.alignment.costs import PRECISION, Array, as_float, squared_distances
+from pointata_jax.errors import InputError
+
+Covariance = Literal["full", "diagonal", "none"]
+"""What of a class besides its mean counts: all of Σ, its diagonal, or nothing."""
+
+COVARIANCES: tuple[Covariance, ...] = ("full", "diagonal", "none")
+
+
+class ClassGaussians(NamedTuple):
+    """Gaussians of K classes.
+
+    Attributes:
+      mean: `[K, D]`; zero where a class is absent. The only part that carries gradients.
+      rows: `[K, P, D]` centred samples over √n; zero rows where a class has fewer than P samples.
+      deviation: `[K, D]` standard deviation of every channel.
+      count: `[K]` samples of each class; 0 where it is absent.
+    """
+
+    mean: jax.Array
+    rows: jax.Array
+    deviation: jax.Array
+    count: jax.Array
+
+
+def class_capacity(num_samples: int, num_classes: int) -> int:
+    """Samples of one class that enter its covariance by default: twice a class's fair share.
+
+    Every sample does, unless classes are very unequal; and the cost of a table of label distances
+    stays bounded however many samples there are.
+    """
+    return min(num_samples, 2 * math.ceil(num_samples / num_classes))
+
+
+def class_gaussians(
+    features: Array, labels: Array, num_classes: int, max_per_class: int | None = None
+) -> ClassGaussians:
+    """Fits a Gaussian to every class, with static shapes.
+
+    Args:
+      features: `[n, D]`.
+      labels: int `[n]` in `[0, num_classes)`.
+      num_classes: static number of classes K; any of them may be absent.
+      max_per_class: static number P of samples of a class, its first ones, that make its
+        covariance; None for `class_capacity`. Means and deviations use all samples.
+    """
+    features, labels = as_float(features), jnp.asarray(labels)
+    capacity = max_per_class or class_capacity(features.shape[0], num_classes)
+    capacity = min(capacity, features.shape[0])
+    member = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
+    count = member.sum(0)
+    share = member / jnp.maximum(count, 1)
+    mean = jnp.einsum("nk,nd->kd", share, features, precision=PRECISION)
+
+    # Covariances carry no gradient: where singular values repeat that of an SVD is unbounded, and
+    # classes with few samples have repeated zeros.
+    frozen, centre = jax.lax.stop_gradient((features, mean))
+    centred = frozen - centre[labels]
+    deviation = jnp.sqrt(jnp.einsum("nk,nd->kd", share, centred**2, precision=PRECISION))
+    order = jnp.argsort(labels, stable=True)
+    start = jnp.searchsorted(labels[order], jnp.arange(num_classes))
+    turn = jnp.arange(capacity)
+    picked = order[jnp.minimum(start[:, None] + turn, features.shape[0] - 1)]
+    used = jnp.clip(count, 1, capacity)[:, None]
+    rows = jnp.where((turn < count[:, None])[..., None], centred[picked], 0)
+    rows = rows / jnp.sqrt(used)[..., None]
+    return ClassGaussians(mean, rows, deviation, count)
+
+
+def _squared_bures(a: ClassGaussians, b: ClassGaussians) -> jax.Array:
+    rows_a, rows_b = (_compress(rows) for rows in (a.rows, b.rows))
+    trace_a, trace_b = (jnp.square(rows).sum((1, 2)) for rows in (rows_a, rows_b))
+    cross = jnp.einsum("apd,bqd->abpq", rows_a, rows_b, precision=PRECISION)
+    nuclear = jnp.linalg.svd(cross, compute_uv=False).sum(-1)
+    return jnp.maximum(trace_a[:, None] + trace_b[None, :] - 2 * nuclear, 0)
+
+
+def _compress(rows: jax.Array) -> jax.Array:
+    # More samples than dimensions: the triangular factor has the same AᵀA, and so the same
+    # singular values in A Bᵀ, in D rows.
+    return jnp.linalg.qr(rows, mode="r") if rows.shape[1] > rows.shape[2] else rows
+
+
+def gaussian_distances(
+    a: ClassGaussians, b: ClassGaussians, covariance: Covariance = "full"
+) -> jax.Array:
+    """Squared 2-Wasserstein distances `[Ka, Kb]` between two sets of class Gaussians.
+
+    Gradients flow through the means only. Entries of an absent class are 0.
+    """
+    if covariance == "full":
+        bures = _squared_bures(a, b)
+    elif covariance == "diagonal":
+        bures = squared_distances(a.deviation, b.deviation)
+    elif covariance == "none":
+        bures = jnp.zeros(())
+    else:
+        raise InputError(
+            f"Unknown covariance {covariance!r} of the label distance: use one of "
+            f"{', '.join(COVARIANCES)}."
+        )
+    distances = squared_distances(a.mean, b.mean) + jax.lax.stop_gradient(bures)
+    present = (a.count[:, None] > 0) & (b.count[None, :] > 0)
+    return jnp.where(present, distances, 0)
+
+
+def gaussian_label_distances(
+    features_a: Array,
+    labels_a: Array,
+    num_a: int,
+    features_b: Array,
+    labels_b: Array,
+    num_b: int,
+    *,
+    covariance: Covariance = "full",
+    max_per_class: int | None = None,
+) -> jax.Array:
+    """Squared 2-Wasserstein distances between the classes of two labelled sets.
+
+    Args:
+      features_a, labels_a: `[n, D]` features and int `[n]` labels in `[0, num_a)`.
+      num_a: static number of classes of the first set; classes may be absent.
+      features_b, labels_b, num_b: the second set, `[m, D]` and `[m]`.
+      covariance: "full" (nuclear-norm Bures), "diagonal", or "none" (means only).
+      max_per_class: see `class_gaussians`.
+
+    Returns:
+      `[num_a, num_b]`, in squared units of the features; gradients through the means only.
+
+    Source: Gaussian label term of OTDD (Alvarez-Melis & Fusi, NeurIPS 2020).
+    """
+    return gaussian_distances(
+        class_gaussians(features_a, labels_a, num_a, max_per_class),
+        class_gaussians(features_b, labels_b, num_b, max_per_class),
+        covariance,
+    )

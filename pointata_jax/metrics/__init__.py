@@ -1,0 +1,1 @@
+"""Metrics on NumPy arrays; nothing here knows a model."""

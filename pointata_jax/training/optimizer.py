@@ -1,0 +1,144 @@
+"""The optimiser of every stage: AdamW, warm-up and cosine, one clip, a learning rate per group."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from pointata_jax.errors import InputError
+from pointata_jax.training.partition import TRAINABLE_GROUPS
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Settings of `make_optimizer`.
+
+    Attributes:
+      learning_rate: peak of the schedule, before the multiplier of a group.
+      weight_decay: decoupled decay of the weights that `decay_mask` picks.
+      total_steps: length of the schedule; after it the rate stays at `end_lr`.
+      warmup_steps: steps of linear warm-up, part of `total_steps`. None: a twentieth of them.
+      end_lr: learning rate at the end of the cosine (also multiplied per group).
+      clip_norm: largest global norm of the gradient of all trainable parameters; None: no clip.
+      group_multipliers: factor on the learning rate by group; 1 where not named.
+      b1, b2, eps: of Adam.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    total_steps: int = 2000
+    warmup_steps: int | None = None
+    end_lr: float = 0.0
+    clip_norm: float | None = 5.0
+    group_multipliers: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"embedder": 0.5}
+    )
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        if self.total_steps < 1:
+            raise InputError(f"total_steps is {self.total_steps}: train for at least one step.")
+        if self.warmup_steps is not None and not 0 <= self.warmup_steps < self.total_steps:
+            raise InputError(
+                f"warm-up of {self.warmup_steps} steps does not fit into {self.total_steps} "
+                "steps: lower warmup_steps or train for longer."
+            )
+        if self.learning_rate <= 0 or self.end_lr < 0 or self.weight_decay < 0:
+            raise InputError(
+                f"learning_rate={self.learning_rate}, end_lr={self.end_lr}, "
+                f"weight_decay={self.weight_decay}: the first must be positive, the others not "
+                "negative."
+            )
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise InputError(f"clip_norm is {self.clip_norm}: give a positive number or None.")
+        if unknown := set(self.group_multipliers) - set(TRAINABLE_GROUPS):
+            raise InputError(
+                f"group_multipliers names {', '.join(sorted(unknown))}: the groups that train are "
+                f"{', '.join(TRAINABLE_GROUPS)}."
+            )
+        if min(self.group_multipliers.values(), default=1.0) <= 0:
+            raise InputError(
+                f"group_multipliers are {dict(self.group_multipliers)}: they must be positive; "
+                "choose another tuning to freeze a group."
+            )
+
+
+def learning_rate_schedule(config: OptimizerConfig, group: str | None = None) -> optax.Schedule:
+    """Step → learning rate, of one group or (None) without a multiplier.
+
+    Warm-up starts at one step's share of the peak, not at zero: no step is wasted.
+    """
+    factor = 1.0 if group is None else config.group_multipliers.get(group, 1.0)
+    peak, end = config.learning_rate * factor, config.end_lr * factor
+    warmup = config.total_steps // 20 if config.warmup_steps is None else config.warmup_steps
+    cosine = optax.cosine_decay_schedule(peak, config.total_steps - warmup, alpha=end / peak)
+    if warmup == 0:
+        return cosine
+    ramp = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
+    return optax.join_schedules([ramp, cosine], [warmup])
+
+
+def decay_mask(params: Any) -> Any:
+    """True where weight decay applies: matrices and kernels.
+
+    Not on vectors (biases, scales of norms), nor on gates and temporal embeddings, which mean
+    "off" when they are zero and should leave it only for the sake of the loss.
+    """
+
+    def decays(path: tuple[Any, ...], leaf: Any) -> bool:
+        names = [str(getattr(entry, "key", entry)) for entry in path]
+        exempt = names[-1] == "bias" or any(
+            "gate" in name or "temporal_embedding" in name for name in names
+        )
+        return leaf.ndim > 1 and not exempt
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTransformation]:
+    """AdamW of every group that can train, with its own learning rate."""
+    return {
+        group: optax.adamw(
+            learning_rate_schedule(config, group),
+            b1=config.b1,
+            b2=config.b2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=decay_mask,
+        )
+        for group in TRAINABLE_GROUPS
+    }
+
+
+def make_optimizer(
+    config: OptimizerConfig, groups_of_trainable: Any
+) -> optax.GradientTransformation:
+    """The optimiser of a trainable tree.
+
+    Args:
+      config: settings.
+      groups_of_trainable: tree of group names shaped like the trainable parameters, see
+        `partition.trainable_groups`.
+
+    Returns:
+      Clip by the global norm of the trainable gradients, then AdamW with the rate of each group.
+    """
+    names = set(jax.tree.leaves(groups_of_trainable))
+    if not names:
+        raise InputError("no parameter trains: choose a tuning that trains something.")
+    if unknown := names - set(TRAINABLE_GROUPS):
+        raise InputError(
+            f"the trainable tree holds the groups {', '.join(sorted(unknown))}: pass the result of "
+            "partition.trainable_groups, which leaves frozen parameters out."
+        )
+    transforms = {name: t for name, t in group_transforms(config).items() if name in names}
+    grouped = optax.multi_transform(transforms, groups_of_trainable)
+    if config.clip_norm is None:
+        return grouped
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), grouped)

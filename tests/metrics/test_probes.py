@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.neighbors import KNeighborsClassifier
+
+from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy, standardise
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    return rng.normal(size=(60, 8)) + 0.8 * np.eye(8)[labels] + 5.0, labels
+
+
+def test_nearest_neighbour_is_leave_one_out(data):
+    features, labels = data
+    unit = standardise(features)
+    expected = []
+    for i in range(len(labels)):
+        rest = np.arange(len(labels)) != i
+        classifier = KNeighborsClassifier(1, metric="cosine").fit(unit[rest], labels[rest])
+        expected.append(classifier.predict(unit[i : i + 1])[0] == labels[i])
+    assert nearest_neighbour_accuracy(features, labels) == pytest.approx(100 * np.mean(expected))
+
+
+def test_ridge_against_scikit_learn(data):
+    features, labels = data
+    fold = np.random.default_rng(3).permutation(60) % 5
+    correct = []
+    for f in range(5):
+        train, test = fold != f, fold == f
+        mean, deviation = features[train].mean(0), features[train].std(0)
+        model = Ridge(alpha=0.5 * 8).fit(
+            (features[train] - mean) / deviation, np.eye(3)[labels[train]]
+        )
+        predicted = model.predict((features[test] - mean) / deviation).argmax(1)
+        correct.append(predicted == labels[test])
+    ours = ridge_accuracy(features, labels, penalty=0.5, seeds=(3,))
+    assert ours == pytest.approx(100 * np.mean(np.concatenate(correct)))
