@@ -1,0 +1,1 @@
+"""Command lines: pretrain, align, adapt, evaluate."""

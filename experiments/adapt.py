@@ -1,0 +1,104 @@
+"""Stage 2: trains embedder, adapters and head of a task around the frozen 3D backbone.
+
+python -m experiments.adapt                                           # the embedded task
+python -m experiments.adapt --task=radhar --data_dir=DIR              # after experiments.align
+python -m experiments.adapt --task=radhar --data_dir=DIR --tuning=full
+
+`--tuning=pointata` starts from stage 1 in the same run folder, and runs stage 1 first where it is
+missing. Writes `<workdir>/`: config, log, checkpoints, `adapter.safetensors`, `result.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Stage 2: adapt the frozen 3D backbone to a task."""
+
+    task: str = "synthetic_actions"  # configuration in experiments/configs
+    tuning: str = "pointata"  # pointata, adapter (no stage 1), full, scratch or probe
+    data_dir: str | None = None  # folder with the public data, in its own layout
+    cache_dir: str | None = None  # prepared records; default: the user's cache folder
+    download: bool = False  # let the data set fetch its public archive
+    workdir: str | None = None  # run folder; default: runs/<task>[-<tuning>]
+    backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
+    source_bank: str = ""  # for stage 1; default: the bank of the backbone
+    embedder_init: str | None = None  # random or backbone; not for pointata; probe: backbone
+    steps: int | None = None  # default: the task's
+    batch_size: int | None = None  # default: the task's
+    learning_rate: float | None = None  # default: the task's for this tuning
+    eval_every: int | None = None  # steps between validations; default: the task's
+    validation: bool = True  # hold videos out of training; off: train on all, keep the last step
+    test: bool = True  # read the test split at the end; off while choosing settings
+    seed: int = 0  # of initialisation, data and dropout
+    resume: bool = False  # continue the run in workdir
+    distributed: bool = False  # join a multi-host run (jax.distributed)
+
+
+def main(args: Args) -> None:
+    from experiments import runs
+    from pointata_jax.errors import InputError
+    from pointata_jax.training.adapt import Start, adapt
+    from pointata_jax.training.partition import tuning_rules
+    from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
+    from pointata_jax.training.task_data import DataPlace, load_split, load_training
+
+    tuning_rules(args.tuning)
+    config = runs.task_config(args, stage="adapt")
+    embedder_init = args.embedder_init or ("backbone" if args.tuning == "probe" else "random")
+    if embedder_init not in ("random", "backbone"):
+        raise InputError(f"unknown embedder_init {embedder_init!r}: choose random or backbone.")
+    if args.tuning == "pointata" and args.embedder_init:
+        raise InputError(
+            "--embedder_init does not go with --tuning=pointata, whose embedder comes from stage "
+            "1: use --tuning=adapter."
+        )
+    runs.start_devices(args.distributed)
+    backbone = runs.open_backbone(args.backbone)
+    place = DataPlace(args.data_dir, args.cache_dir, args.download)
+    workdir = args.workdir or runs.default_workdir(args.task, args.tuning)
+    data = load_training(config, place, hold_out=args.validation)
+    model = runs.model_config(config, backbone, data, embedder_init)
+    run = RunFolder.create(
+        workdir,
+        task=config.task,
+        settings={
+            "task": dataclasses.replace(config, clip=data.clip).to_dict(),
+            "model": model.to_dict(),
+            "tuning": args.tuning,
+            "embedder_init": embedder_init,
+            "backbone": backbone.reference,
+            "learning_rate": args.learning_rate,
+            "validation": args.validation,
+            "seed": args.seed,
+            "class_names": data.train.label_names,
+            "columns": data.train.columns,
+        },
+        resume=args.resume,
+    )
+    embedder = None
+    if args.tuning == "pointata":
+        embedder = load_adapter(
+            runs.aligned_embedder(config, place, backbone, args.source_bank, workdir, args.seed)
+        )[0]["embedder"]
+    result = adapt(
+        model,
+        config.adapt,
+        Start(args.tuning, backbone.variables, embedder, embedder_init),
+        data,
+        run,
+        score=config.score,
+        test=(lambda: load_split(config, place, "test")) if args.test else None,
+        learning_rate=args.learning_rate,
+        seed=args.seed,
+        resume=args.resume,
+    )
+    print(readable(result))
+
+
+if __name__ == "__main__":
+    command_line.run(main, Args)

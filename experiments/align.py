@@ -1,0 +1,59 @@
+"""Stage 1: aligns the P4D embedder of a task with the source bank of a 3D backbone.
+
+python -m experiments.align                                   # the embedded task
+python -m experiments.align --task=radhar --data_dir=DIR      # real data
+
+Writes `<workdir>/align/`: config, log, checkpoints, the embedder, and `result.json` with the
+held-out figures before and after.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Stage 1: align the video embedder with the 3D source bank."""
+
+    task: str = "synthetic_actions"  # configuration in experiments/configs
+    data_dir: str | None = None  # folder with the public data, in its own layout
+    cache_dir: str | None = None  # prepared records; default: the user's cache folder
+    download: bool = False  # let the data set fetch its public archive
+    workdir: str | None = None  # run folder; default: runs/<task>
+    backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
+    source_bank: str = ""  # default: the bank of the backbone
+    objective: str | None = None  # otdd, sinkhorn, mmd, l2, classwise, moments, none
+    steps: int | None = None  # upper bound of steps; default: the task's
+    batch_size: int | None = None  # clips per step; default: the task's
+    learning_rate: float | None = None  # default: the task's
+    seed: int = 0  # of initialisation, batches and source samples
+    resume: bool = False  # continue the run in workdir
+    distributed: bool = False  # join a multi-host run (jax.distributed)
+
+
+def main(args: Args) -> None:
+    from experiments import runs
+    from pointata_jax.training.run_folder import readable
+    from pointata_jax.training.task_data import DataPlace
+
+    runs.start_devices(args.distributed)
+    config = runs.task_config(args, stage="align")
+    backbone = runs.open_backbone(args.backbone)
+    result = runs.run_alignment(
+        config,
+        DataPlace(args.data_dir, args.cache_dir, args.download),
+        backbone,
+        runs.open_source_bank(args.source_bank, backbone),
+        args.workdir or runs.default_workdir(args.task),
+        seed=args.seed,
+        resume=args.resume,
+    )
+    shown = {k: v for k, v in result.items() if k != "history"}
+    print(readable(shown))
+
+
+if __name__ == "__main__":
+    command_line.run(main, Args)

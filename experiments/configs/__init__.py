@@ -1,0 +1,25 @@
+"""One configuration per task; `load(name)` finds it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointata_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from pointata_jax.training.config import TaskConfig
+
+TASKS = tuple(sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "__init__"))
+
+
+def load(task: str) -> TaskConfig:
+    """The configuration of `task`, a file of this folder.
+
+    Raises:
+      InputError: an unknown task.
+    """
+    if task not in TASKS:
+        raise InputError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}.")
+    return importlib.import_module(f"experiments.configs.{task}").CONFIG

@@ -1,0 +1,26 @@
+"""RadHAR (mmWave radar, 5 activities): 2-second windows of the authors' split, five columns.
+
+Radar frames hold some 21 points, so five neighbouring ones make a frame of the clip.
+"""
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+
+CONFIG = TaskConfig(
+    task="radhar",
+    dataset="radhar",
+    clip=ClipConfig(
+        frames=12,
+        merge=5,
+        hop=10,
+        eval_hop=60,
+        points=128,
+        channels=("velocity", "intensity"),
+        scale="p95",
+        up="z",
+    ),
+    model=ModelSettings(anchor_stride=2, num_centres=12, neighbors=8, radius=0.3),
+    align=AlignSettings(steps=100, batch_size=40),
+    adapt=AdaptSettings(steps=2000, batch_size=16),
+    score="window_accuracy",
+)

@@ -1,0 +1,237 @@
+"""The main job on a small copy of the embedded task: align, adapt, evaluate, predict, resume."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import pointata_jax
+from experiments import adapt, align, configs, evaluate
+from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.errors import InputError
+from pointata_jax.models.backbone_file import save_backbone
+from pointata_jax.models.point_mae import Backbone, BackboneConfig
+from pointata_jax.training.config import (
+    AdaptSettings,
+    AlignSettings,
+    ModelSettings,
+    TaskConfig,
+)
+
+BACKBONE = BackboneConfig(
+    width=24, depth=2, num_heads=2, embedder_widths=(8, 16, 16), num_groups=8, group_size=8
+)
+SMALL = TaskConfig(
+    task="synthetic_actions",
+    dataset="synthetic_actions",
+    variant="tiny",
+    clip=ClipConfig(frames=8, hop=8, eval_hop=8, points=48),
+    model=ModelSettings(num_centres=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3),
+    align=AlignSettings(steps=4, batch_size=16, report_every=2, report_clips=32),
+    adapt=AdaptSettings(steps=6, batch_size=16, eval_every=3),
+    needs_data_dir=False,
+)
+
+
+def _make_backbone(folder, config=BACKBONE):
+    rng = np.random.default_rng(0)
+    shapes = rng.normal(size=(16, 64, 3)).astype(np.float32)
+    shapes /= np.linalg.norm(shapes, axis=-1).max()
+    variables = Backbone(config).init(jax.random.key(0), shapes[:1])
+    save_backbone(folder / "backbone.safetensors", config, variables)
+    bank = build_source_bank(config, variables, shapes, np.arange(16) % 3, ("a", "b", "c"))
+    save_source_bank(folder / "source_bank.npz", bank)
+    return str(folder / "backbone.safetensors")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A backbone with its bank, and the prepared records, shared by all tests of this file."""
+    folder = tmp_path_factory.mktemp("main_job")
+    return {"backbone": _make_backbone(folder), "cache_dir": str(folder / "cache")}
+
+
+@pytest.fixture(autouse=True)
+def small_task(monkeypatch):
+    load = configs.load
+    monkeypatch.setattr(configs, "load", lambda task: SMALL if task == SMALL.task else load(task))
+
+
+@pytest.fixture(scope="module")
+def finished(place, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(configs, "load", lambda task: SMALL)
+        workdir = str(tmp_path_factory.mktemp("runs") / "run")
+        align.main(align.Args(workdir=workdir, **place))
+        adapt.main(adapt.Args(workdir=workdir, **place))
+    return workdir
+
+
+def test_run_folder_after_both_stages(finished, place):
+    def read(*parts):
+        with open(os.path.join(finished, *parts)) as file:
+            return json.load(file)
+
+    stage_1, stage_2 = read("align", "result.json"), read("result.json")
+    held_out = stage_1["held_out"]
+    assert held_out["moments"]["otdd"] < held_out["random"]["otdd"]
+    assert all(report["converged"] == 1 for report in held_out.values())
+    assert stage_2["test"]["num_videos"] == 48
+    assert stage_2["stage_1"] is True
+    # 144 training videos, 12 classes, a fraction held out of every class.
+    assert stage_2["num_train_videos"] + stage_2["validation"]["num_videos"] == 144
+    parameters = stage_2["parameters"]
+    assert 0 < parameters["trainable_without_head"] < parameters["trainable"] < parameters["total"]
+    kinds = {json.loads(line)["kind"] for line in open(os.path.join(finished, "metrics.jsonl"))}
+    assert kinds == {"train", "eval"}
+    stored = load_file(os.path.join(finished, "adapter.safetensors"))
+    assert not any(name.startswith("params/backbone") for name in stored)
+    # Two numbers per trainable parameter, and a few counters.
+    assert stage_2["optimizer_state_bytes"] == pytest.approx(8 * parameters["trainable"], abs=64)
+
+
+def test_evaluate_repeats_the_result(finished, place, capsys):
+    evaluate.main(evaluate.Args(run=finished, cache_dir=place["cache_dir"]))
+    with open(os.path.join(finished, "result.json")) as file:
+        expected = json.load(file)["test"]
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: printed[name] for name in expected} == expected
+    evaluate.main(
+        evaluate.Args(run=finished, cache_dir=place["cache_dir"], split="validation", frames="reversed")
+    )
+    assert os.path.exists(os.path.join(finished, "evaluation-validation-reversed.json"))
+
+
+def test_predict_reads_sensor_frames(finished):
+    predictor = pointata_jax.load_run(finished)
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(rng.integers(5, 90), 3)) for _ in range(9)]
+    answer = predictor.predict(frames)
+    assert answer["label"] in predictor.class_names
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert predictor.predict(frames) == answer
+    with pytest.raises(InputError, match="window of this task 8"):
+        predictor.predict(frames[:5])
+    frames[3][2, 1] = np.nan
+    with pytest.raises(InputError, match="frame 3"):
+        predictor.predict(frames)
+    with pytest.raises(InputError, match="columns x, y, z"):
+        predictor.predict([np.zeros((4, 5))] * 9)
+
+
+@pytest.mark.parametrize("tuning", ["adapter", "full", "scratch", "probe"])
+def test_other_tunings(tuning, place, tmp_path):
+    workdir = str(tmp_path / tuning)
+    adapt.main(adapt.Args(tuning=tuning, workdir=workdir, steps=1, **place))
+    with open(os.path.join(workdir, "result.json")) as file:
+        result = json.load(file)
+    assert result["embedder_init"] == ("backbone" if tuning == "probe" else "random")
+    stored = load_file(os.path.join(workdir, "adapter.safetensors"))
+    trains_backbone = any(name.startswith("params/backbone") for name in stored)
+    assert trains_backbone == (tuning in ("full", "scratch"))
+    assert pointata_jax.load_run(workdir).class_names
+
+
+class TestBadInput:
+    def test_unknown_names(self, place, tmp_path):
+        workdir = str(tmp_path / "run")
+        with pytest.raises(InputError, match="unknown task 'nothing'.*radhar"):
+            align.main(align.Args(task="nothing"))
+        with pytest.raises(InputError, match="unknown tuning 'lora'.*pointata"):
+            adapt.main(adapt.Args(tuning="lora"))
+        with pytest.raises(InputError, match="unknown objective"):
+            align.main(align.Args(objective="hope", workdir=workdir, **place))
+        with pytest.raises(InputError, match="embedder_init does not go with"):
+            adapt.main(adapt.Args(embedder_init="backbone"))
+        with pytest.raises(InputError, match="--data_dir"):
+            adapt.main(adapt.Args(task="radhar", tuning="adapter", workdir=workdir, **place))
+
+    def test_run_folders_are_not_overwritten_or_mixed(self, finished, place):
+        with pytest.raises(InputError, match="already holds a run.*--resume"):
+            adapt.main(adapt.Args(workdir=finished, **place))
+        with pytest.raises(InputError, match="seed"):
+            adapt.main(adapt.Args(workdir=finished, resume=True, seed=3, **place))
+        with pytest.raises(InputError, match="already holds a run.*--resume"):
+            align.main(align.Args(workdir=finished, **place))
+        other = dataclasses.replace(SMALL, task="another")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(configs, "load", lambda task: other)
+            with pytest.raises(InputError, match="run folder of another task"):
+                adapt.main(adapt.Args(workdir=finished, tuning="adapter", **place))
+
+    def test_stage_1_of_another_backbone(self, finished, place, tmp_path):
+        other = _make_backbone(tmp_path, dataclasses.replace(BACKBONE, depth=3))
+        place = {**place, "backbone": other}
+        with pytest.raises(InputError, match="already holds|another backbone"):
+            adapt.main(adapt.Args(workdir=finished, **place))
+        bank = os.path.join(os.path.dirname(finished), "..")
+        del bank
+        with pytest.raises(InputError, match="does not exist"):
+            align.main(align.Args(backbone=str(tmp_path / "no.safetensors")))
+
+    def test_flags_end_with_one_sentence(self):
+        for flag, words in (("--tunning=full", "tunning"), ("full", "--name=value")):
+            done = subprocess.run(
+                [sys.executable, "-m", "experiments.adapt", flag], capture_output=True, text=True
+            )
+            assert done.returncode == 2
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr
+
+    def test_help_is_quick(self):
+        took = []
+        for _ in range(3):
+            start = time.monotonic()
+            done = subprocess.run(
+                [sys.executable, "-m", "experiments.adapt", "--help"], capture_output=True, text=True
+            )
+            took.append(time.monotonic() - start)
+        assert "--tuning" in done.stdout
+        assert min(took) < 2
+
+
+_CHILD = """
+import sys
+sys.path.insert(0, {root!r})
+from absl import flags
+flags.FLAGS.mark_as_parsed()
+from experiments import adapt, configs
+from tests.experiments.test_main_job import SMALL
+configs.load = lambda task: SMALL
+adapt.main(adapt.Args(tuning="adapter", steps=30, eval_every=5, test=False, resume=True,
+    workdir={workdir!r}, backbone={backbone!r}, cache_dir={cache_dir!r}))
+"""
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_the_same_numbers(place, tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+
+    def start(workdir):
+        code = _CHILD.format(root=root, workdir=workdir, **place)
+        return subprocess.Popen([sys.executable, "-c", code], cwd=root)
+
+    whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
+    assert start(whole).wait() == 0
+    child = start(broken)
+    log = os.path.join(broken, "metrics.jsonl")
+    while child.poll() is None and not (os.path.exists(log) and '"step": 10' in open(log).read()):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not os.path.exists(os.path.join(broken, "adapter.safetensors"))
+    assert start(broken).wait() == 0
+    expected = load_file(os.path.join(whole, "adapter.safetensors"))
+    resumed = load_file(os.path.join(broken, "adapter.safetensors"))
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
