@@ -1,0 +1,1 @@
+"""The embedded data set: twelve motions of procedural figures, generated, never downloaded."""
