@@ -1,0 +1,1 @@
+"""Figures of clips and of the method; needs the extra `viz`."""
