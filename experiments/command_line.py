@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
@@ -19,7 +19,7 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
     Bad flags and every `InputError` end with one sentence on stderr and exit status 2.
     """
 
-    def parse(argv: Sequence[str]) -> Any:
+    def parse(argv: list[str]) -> Any:
         rest = [a for a in argv[1:] if not a.startswith("-")]
         if rest:
             _stop(f"unexpected argument {rest[0]!r}: flags are written --name=value; see --help.")

@@ -21,12 +21,15 @@ class Args:
 
     shapes: str = ""  # packed .npz, or a folder of clouds whose sub-folders are classes
     workdir: str = "runs/pretrain"  # run folder
+    start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
     steps: int = 1500  # optimiser steps
     batch_size: int = 48  # shapes per step
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
+    neighbour_weight: float = 0.0  # weight of the contrast with the nearest other shape
+    temperature: float = 0.1  # of both contrasts
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
     figures: int = 128  # procedural human figures added to the shapes
     seed: int = 0  # of initialisation, order and views
@@ -54,6 +57,8 @@ def main(args: Args) -> None:
     )
     config = pretrain.PretrainConfig(
         contrast_weight=args.contrast_weight,
+        neighbour_weight=args.neighbour_weight,
+        temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_figures=args.figures,
         steps=args.steps,
@@ -62,7 +67,13 @@ def main(args: Args) -> None:
         weight_decay=args.weight_decay,
     )
     result = pretrain.pretrain(
-        PRESETS[args.preset], config, shapes, run, seed=args.seed, resume=args.resume
+        PRESETS[args.preset],
+        config,
+        shapes,
+        run,
+        start=args.start or None,
+        seed=args.seed,
+        resume=args.resume,
     )
     print(run_folder.readable(result))
 

@@ -46,9 +46,9 @@ def unit_sphere(points: np.ndarray) -> np.ndarray:
 def load_shapes(path: str | os.PathLike, *, num_points: int = 2048, seed: int = 0) -> Shapes:
     """Reads shapes from one packed `.npz` or from a folder.
 
-    A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally `label`
-    `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with `points`,
-    or text with three columns); the names of sub-folders are the classes.
+    A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally
+    `label` `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with
+    `points`, or text with three columns); the names of sub-folders are the classes.
 
     Args:
       path: file or folder.
@@ -71,7 +71,7 @@ def load_shapes(path: str | os.PathLike, *, num_points: int = 2048, seed: int = 
     bad = np.flatnonzero(~np.isfinite(points).all((1, 2)))
     if bad.size:
         raise InputError(
-            f"shape {bad[0]} of {path} has coordinates that are NaN or infinite: remove or repair it."
+            f"shape {bad[0]} of {path} has coordinates that are NaN or infinite: repair it."
         )
     return Shapes(unit_sphere(points).astype(np.float32), labels.astype(np.int32), names)
 
@@ -82,7 +82,7 @@ def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
             arrays = {key: file[key] for key in ("points", "label", "classes") if key in file}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"shapes file {path} cannot be read ({error}): it is truncated or no npz; fetch it again."
+            f"shapes file {path} cannot be read ({error}): it is truncated or no npz; get it again."
         ) from error
     points = arrays.get("points")
     if points is None or points.ndim != 3 or points.shape[2] != 3 or not len(points):
@@ -136,8 +136,8 @@ def _read_cloud(file: Path) -> np.ndarray:
 class ShapeBatches:
     """Endless shuffled batches of shapes; the whole state is the number of batches drawn.
 
-    Yields `{"points": float32 [B, N, 3]}`. Epoch e is a permutation drawn from (seed, e); batches
-    run over the epochs' seam, so every batch is full.
+    Yields `{"points": float32 [B, N, 3], "index": int32 [B]}`. Epoch e is a permutation drawn from
+    (seed, e); batches run over the epochs' seam, so every batch is full.
     """
 
     def __init__(self, points: np.ndarray, batch_size: int, seed: int):
@@ -160,8 +160,8 @@ class ShapeBatches:
     def __next__(self) -> dict[str, np.ndarray]:
         size = len(self._points)
         positions = self._next * self._batch_size + np.arange(self._batch_size)
-        epochs = positions // size
+        epochs = (positions // size).tolist()
         orders = {e: np.random.default_rng((self._seed, e)).permutation(size) for e in set(epochs)}
         chosen = [orders[e][p % size] for e, p in zip(epochs, positions, strict=True)]
         self._next += 1
-        return {"points": self._points[chosen]}
+        return {"points": self._points[chosen], "index": np.array(chosen, np.int32)}

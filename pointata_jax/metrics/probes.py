@@ -13,7 +13,7 @@ def standardise(features: np.ndarray) -> np.ndarray:
 
 
 def nearest_neighbour_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """Leave-one-out accuracy (per cent) of the nearest neighbour by cosine of standardised features."""
+    """Leave-one-out accuracy (per cent) of the nearest neighbour (cosine, standardised)."""
     unit = standardise(features)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     similarity = unit @ unit.T

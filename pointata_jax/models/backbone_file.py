@@ -97,16 +97,17 @@ def load_backbone(path: str | os.PathLike) -> tuple[BackboneConfig, dict[str, An
             "convert PyTorch checkpoints with `python -m weights_convert` first."
         )
     config = BackboneConfig.from_dict(json.loads(metadata["config"]))
-    expected = traverse_util.flatten_dict(backbone_shapes(config), sep="/")
+    shapes = jax.tree.map(np.shape, backbone_shapes(config))
+    expected = traverse_util.flatten_dict(shapes, sep="/")
     wrong = sorted(
         name
         for name in expected.keys() | flat.keys()
-        if name not in flat or name not in expected or flat[name].shape != expected[name].shape
+        if name not in flat or name not in expected or flat[name].shape != expected[name]
     )
     if wrong:
         raise InputError(
-            f"backbone file {path} does not fit the architecture that it names; missing, unexpected "
-            f"or misshapen tensors: {', '.join(wrong[:6])}{' …' if len(wrong) > 6 else ''}."
+            f"backbone file {path} does not fit the architecture that it names; missing, "
+            f"unexpected or misshapen are {len(wrong)} tensors, first {', '.join(wrong[:6])}."
         )
     return config, traverse_util.unflatten_dict(flat, sep="/")
 

@@ -188,11 +188,8 @@ class P4DEmbedder(nn.Module):
         budget = BLOCK_ROWS.get(jax.default_backend(), BLOCK_ROWS_ACCELERATOR)
         # Blocks are cut across the tubes of a clip and never across clips: the batch axis may be
         # split over devices, and each then works on its own part.
-        blocks = next(
-            b
-            for b in range(1, n + 1)
-            if n % b == 0 and (batch * (n // b) * size <= budget or b == n)
-        )
+        fitting = max(1, budget // (batch * size))
+        blocks = next(b for b in range(1, n + 1) if n % b == 0 and n // b <= fitting)
         if blocks == 1 or self.is_initializing():
             return self._encode(neighborhoods)
         cut = neighborhoods.reshape(batch, blocks, n // blocks, size, features).swapaxes(0, 1)

@@ -263,8 +263,8 @@ class MaskedAutoencoder(nn.Module):
           train: whether the patch embedder's BatchNorm uses batch statistics.
 
         Returns:
-          `visible` tokens after the encoder `[B, G - m, D]`, `decoded` tokens `[B, m, D]`, `rebuilt`
-          and `target` patches `[B, m, M, 3]` relative to their centres.
+          `visible` tokens after the encoder `[B, G - m, D]`, `decoded` tokens `[B, m, D]`,
+          `rebuilt` and `target` patches `[B, m, M, 3]` relative to their centres.
         """
         cfg = self.config
         patches, centres = group_points(points, cfg.num_groups, cfg.group_size)

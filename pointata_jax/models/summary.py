@@ -44,9 +44,11 @@ def parameter_counts(model: PointATAConfig | Mapping[str, Any]) -> dict[str, int
         frames = (model.num_anchors - 1) * model.anchor_stride + 1
         points = max(model.num_centres, model.neighbors)
         clip = jax.ShapeDtypeStruct((1, frames, points, 3 + model.channels), jnp.float32)
-        model = jax.eval_shape(PointATA(model).init, jax.random.key(0), clip)
-    params = model.get("params", model)
-    counts = dict.fromkeys(PARTS, 0)
+        variables = jax.eval_shape(PointATA(model).init, jax.random.key(0), clip)
+    else:
+        variables = model
+    params = variables.get("params", variables)
+    counts: dict[str, int] = dict.fromkeys(PARTS, 0)
     for name, tree in params.items():
         # "pva_3" -> "pva", "sce_gates" -> "sce", "temporal_embedding" -> "temporal".
         counts[name.split("_")[0]] += _size(tree)

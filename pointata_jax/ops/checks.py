@@ -6,20 +6,21 @@ import operator
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pointata_jax.errors import InputError
 
 
-def as_points(array: jax.Array, name: str) -> jax.Array:
-    """Return `array[..., N, 3]` in float32 or wider; any other shape is an InputError."""
-    array = jnp.asarray(array)
-    if array.ndim < 2 or array.shape[-1] != 3:
+def as_points(array: ArrayLike, name: str) -> jax.Array:
+    """Return `[..., N, 3]` in float32 or wider; any other shape is an InputError."""
+    points = jnp.asarray(array)
+    if points.ndim < 2 or points.shape[-1] != 3:
         raise InputError(
-            f"{name} must have shape [..., N, 3], got {array.shape}; "
+            f"{name} must have shape [..., N, 3], got {points.shape}; "
             f"pass the coordinates only, for example {name}[..., :3]."
         )
     # Half precision cannot order distances; integers (depth images, voxels) become floats too.
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
 
 
 def as_count(value: int, name: str, available: int, source: str) -> int:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_points, common_axes
@@ -15,9 +16,9 @@ EPSILON = 1e-8
 
 
 def three_nn_interpolate(
-    targets: jax.Array,
-    sources: jax.Array,
-    features: jax.Array,
+    targets: ArrayLike,
+    sources: ArrayLike,
+    features: ArrayLike,
     *,
     distance: Literal["euclidean", "squared"] = "euclidean",
 ) -> jax.Array:
@@ -42,29 +43,29 @@ def three_nn_interpolate(
     """
     if distance not in ("euclidean", "squared"):
         raise InputError(f'distance must be "euclidean" or "squared", got {distance!r}.')
-    targets, sources = as_points(targets, "targets"), as_points(sources, "sources")
-    features = jnp.asarray(features)
-    if features.ndim < 2 or features.shape[-2] != sources.shape[-2]:
+    finer, coarser = as_points(targets, "targets"), as_points(sources, "sources")
+    values = jnp.asarray(features)
+    if values.ndim < 2 or values.shape[-2] != coarser.shape[-2]:
         raise InputError(
-            f"features must hold one row for each of the {sources.shape[-2]} sources, "
-            f"got shape {features.shape}."
+            f"features must hold one row for each of the {coarser.shape[-2]} sources, "
+            f"got shape {values.shape}."
         )
-    if sources.shape[-2] < 3:
+    if coarser.shape[-2] < 3:
         raise InputError(
-            f"three_nn_interpolate needs at least 3 sources, got {sources.shape[-2]}; "
+            f"three_nn_interpolate needs at least 3 sources, got {coarser.shape[-2]}; "
             f"sample more centres."
         )
     lead = common_axes(
-        ("targets", targets.shape[:-2]),
-        ("sources", sources.shape[:-2]),
-        ("features", features.shape[:-2]),
+        ("targets", finer.shape[:-2]),
+        ("sources", coarser.shape[:-2]),
+        ("features", values.shape[:-2]),
     )
-    targets = jnp.broadcast_to(targets, lead + targets.shape[-2:])
-    sources = jnp.broadcast_to(sources, lead + sources.shape[-2:])
-    features = jnp.broadcast_to(features, lead + features.shape[-2:])
+    finer, coarser, values = (
+        jnp.broadcast_to(array, lead + array.shape[-2:]) for array in (finer, coarser, values)
+    )
 
-    nearest = knn(targets, sources, 3)
-    dx, dy, dz = jnp.moveaxis(gather(sources, nearest) - targets[..., None, :], -1, 0)
+    nearest = knn(finer, coarser, 3)
+    dx, dy, dz = jnp.moveaxis(gather(coarser, nearest) - finer[..., None, :], -1, 0)
     d = dx * dx + dy * dy + dz * dz
     if distance == "euclidean":
         # The square root's slope at 0 is infinite; the inner where keeps it out of the gradient.
@@ -74,4 +75,4 @@ def three_nn_interpolate(
     # coincident points, where their gradients would cancel to noise.
     others = d[..., (1, 2, 0)] * d[..., (2, 0, 1)]
     weights = others / jnp.sum(others, axis=-1, keepdims=True)
-    return jnp.sum(weights[..., None].astype(features.dtype) * gather(features, nearest), axis=-2)
+    return jnp.sum(weights[..., None].astype(values.dtype) * gather(values, nearest), axis=-2)

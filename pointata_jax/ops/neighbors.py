@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_count, as_points, common_axes
@@ -19,9 +20,9 @@ BLOCK_ELEMENTS = 1 << 20
 
 
 def ball_query(
-    centers: jax.Array,
-    points: jax.Array,
-    radius: float,
+    centers: ArrayLike,
+    points: ArrayLike,
+    radius: ArrayLike,
     k: int,
     *,
     order: Literal["index", "distance"] = "index",
@@ -54,17 +55,16 @@ def ball_query(
         raise InputError(f'empty must be "nearest" or "zero", got {empty!r}.')
     if isinstance(radius, (int, float)) and not radius > 0:
         raise InputError(f"radius must be positive, got {radius}.")
-    centers, points, k = _checked(centers, points, k)
-    if order == "index" and points.shape[-2] > 1 << 24:
+    queries, cloud, k = _checked(centers, points, k)
+    if order == "index" and cloud.shape[-2] > 1 << 24:
         raise InputError(
             f"ball_query in index order holds at most {1 << 24} points for each cloud, "
-            f'got {points.shape[-2]}; split the cloud or use order="distance".'
+            f'got {cloud.shape[-2]}; split the cloud or use order="distance".'
         )
-    radius = jnp.asarray(radius, points.dtype)
-    return _ball_query(centers, points, radius, k, order, empty)
+    return _ball_query(queries, cloud, jnp.asarray(radius, cloud.dtype), k, order, empty)
 
 
-def knn(centers: jax.Array, points: jax.Array, k: int) -> jax.Array:
+def knn(centers: ArrayLike, points: ArrayLike, k: int) -> jax.Array:
     """Indices of the k points nearest to each centre, nearest first, ties by the lower index.
 
     Carries no gradient.
@@ -83,7 +83,7 @@ def knn(centers: jax.Array, points: jax.Array, k: int) -> jax.Array:
     return _knn(*_checked(centers, points, k))
 
 
-def gather(points: jax.Array, indices: jax.Array) -> jax.Array:
+def gather(points: ArrayLike, indices: ArrayLike) -> jax.Array:
     """Rows of each cloud by index; differentiable in `points`.
 
     Args:
@@ -97,33 +97,32 @@ def gather(points: jax.Array, indices: jax.Array) -> jax.Array:
     Raises:
       InputError: shapes that do not fit, or indices that are not integers.
     """
-    points, indices = jnp.asarray(points), jnp.asarray(indices)
-    if not jnp.issubdtype(indices.dtype, jnp.integer):
-        raise InputError(f"indices must be integers, got {indices.dtype}.")
-    if points.ndim < 2 or indices.ndim not in (points.ndim - 1, points.ndim):
+    rows, chosen = jnp.asarray(points), jnp.asarray(indices)
+    if not jnp.issubdtype(chosen.dtype, jnp.integer):
+        raise InputError(f"indices must be integers, got {chosen.dtype}.")
+    if rows.ndim < 2 or chosen.ndim not in (rows.ndim - 1, rows.ndim):
         raise InputError(
             f"points [..., N, C] and indices [..., n] or [..., n, k] do not fit: "
-            f"got {points.shape} and {indices.shape}."
+            f"got {rows.shape} and {chosen.shape}."
         )
-    lead = points.shape[:-2]
-    if indices.shape[: len(lead)] != lead:
+    lead = rows.shape[:-2]
+    if chosen.shape[: len(lead)] != lead:
         raise InputError(
-            f"the leading axes do not agree: points {lead}, indices {indices.shape[: len(lead)]}; "
+            f"the leading axes do not agree: points {lead}, indices {chosen.shape[: len(lead)]}; "
             f"give the arguments the same leading axes."
         )
-    rows = indices.reshape((*lead, -1, 1))
-    taken = jnp.take_along_axis(points, rows, axis=-2)
-    return taken.reshape(indices.shape + points.shape[-1:])
+    taken = jnp.take_along_axis(rows, chosen.reshape((*lead, -1, 1)), axis=-2)
+    return taken.reshape(chosen.shape + rows.shape[-1:])
 
 
-def _checked(centers: jax.Array, points: jax.Array, k: int) -> tuple[jax.Array, jax.Array, int]:
-    centers, points = as_points(centers, "centers"), as_points(points, "points")
-    lead = common_axes(("centers", centers.shape[:-2]), ("points", points.shape[:-2]))
-    k = as_count(k, "k", points.shape[-2], "points")
-    dtype = jnp.promote_types(centers.dtype, points.dtype)
-    centers = jnp.broadcast_to(centers, lead + centers.shape[-2:]).astype(dtype)
-    points = jnp.broadcast_to(points, lead + points.shape[-2:]).astype(dtype)
-    return centers, points, k
+def _checked(centers: ArrayLike, points: ArrayLike, k: int) -> tuple[jax.Array, jax.Array, int]:
+    queries, cloud = as_points(centers, "centers"), as_points(points, "points")
+    lead = common_axes(("centers", queries.shape[:-2]), ("points", cloud.shape[:-2]))
+    k = as_count(k, "k", cloud.shape[-2], "points")
+    dtype = jnp.promote_types(queries.dtype, cloud.dtype)
+    queries = jnp.broadcast_to(queries, lead + queries.shape[-2:]).astype(dtype)
+    cloud = jnp.broadcast_to(cloud, lead + cloud.shape[-2:]).astype(dtype)
+    return queries, cloud, k
 
 
 def _by_centers(
@@ -158,7 +157,16 @@ def _by_centers(
 
 @functools.partial(jax.jit, static_argnames=("k",))
 def _knn(centers: jax.Array, points: jax.Array, k: int) -> jax.Array:
-    return _by_centers(lambda d2: top_k(-d2, k)[1], centers, points, k)
+    def select(d2):
+        # The nearest of each of k groups are k points, so the farthest of these bounds the k-th
+        # distance. Most points lie beyond it and never enter the heap of top_k. The margin is for
+        # distances that XLA computes anew, which may then differ in the last bit.
+        group = d2.shape[-1] // k
+        groups = d2[..., : k * group].reshape(*d2.shape[:-1], k, group)
+        bound = jnp.max(jnp.min(groups, axis=-1), axis=-1, keepdims=True)
+        return top_k(jnp.where(d2 <= bound * (1 + 1e-6), -d2, -jnp.inf), k)[1]
+
+    return _by_centers(select, centers, points, k)
 
 
 @functools.partial(jax.jit, static_argnames=("k", "order", "empty"))

@@ -6,6 +6,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_count, as_points
@@ -13,11 +14,11 @@ from pointata_jax.ops.selection import argmax
 
 
 def farthest_point_sample(
-    points: jax.Array,
+    points: ArrayLike,
     num_samples: int,
     *,
     skip_radius_sq: float = 0.0,
-    start: jax.Array | None = None,
+    start: ArrayLike | None = None,
 ) -> jax.Array:
     """Indices of points, each the farthest from all those chosen before it.
 
@@ -39,18 +40,16 @@ def farthest_point_sample(
     Raises:
       InputError: wrong shape, or N < n.
     """
-    points = as_points(points, "points")
-    lead, count = points.shape[:-2], points.shape[-2]
+    cloud = as_points(points, "points")
+    lead, count = cloud.shape[:-2], cloud.shape[-2]
     num_samples = as_count(num_samples, "num_samples", count, "points")
-    if start is None:
-        start = jnp.zeros(lead, jnp.int32)
-    start = jnp.asarray(start)
-    if start.shape != lead or not jnp.issubdtype(start.dtype, jnp.integer):
+    first = jnp.zeros(lead, jnp.int32) if start is None else jnp.asarray(start)
+    if first.shape != lead or not jnp.issubdtype(first.dtype, jnp.integer):
         raise InputError(
             f"start must be an integer array of shape {lead}, one index for each cloud, "
-            f"got {start.dtype} {start.shape}."
+            f"got {first.dtype} {first.shape}."
         )
-    return _sample(points, start, num_samples, float(skip_radius_sq))
+    return _sample(cloud, first, num_samples, float(skip_radius_sq))
 
 
 @functools.partial(jax.jit, static_argnames=("num_samples", "skip_radius_sq"))

@@ -20,6 +20,7 @@ from pointata_jax.alignment import (
     match_last_layer,
     sample_source,
     standardise,
+    warn_if_unconverged,
 )
 from pointata_jax.errors import InputError
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
@@ -115,7 +116,7 @@ def align(
 
     def report(params: Mapping[str, Any]) -> dict[str, float]:
         features = standardise(_features_of(embedder, params, held_clips), bank)
-        return alignment_report(
+        found = alignment_report(
             objective,
             source_features[shown],
             source_labels[shown],
@@ -123,6 +124,8 @@ def align(
             jnp.asarray(held_labels),
             report_key,
         )
+        warn_if_unconverged(found, f"the held-out report of {run.path}")
+        return found
 
     params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
     reports = {"random": report(params)}
@@ -173,7 +176,7 @@ def _train(
     seed: int,
     resume: bool,
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Gradient steps on the objective; returns the embedder of the best report and what happened."""
+    """Takes the gradient steps; returns the embedder of the best report and what happened."""
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
     def loss_fn(tree, model_state, batch, step_key, train):

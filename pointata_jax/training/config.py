@@ -1,4 +1,4 @@
-"""Settings of a task: its data, the form of its clips, the model around the backbone, two stages."""
+"""Settings of a task: data, form of the clips, model around the backbone, two stages."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 Masked reconstruction alone teaches a small backbone little about shape classes when shapes are
 few; contrast between two augmented partial views of each shape does. The two together follow the
-idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
+idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses. A third loss
+draws a shape to its nearest neighbours, which contrast alone pushes away however alike they are
+("With a Little Help from My Friends", Dwibedi et al., ICCV 2021).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from flax import linen as nn
 from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
 from pointata_jax.data import figures
 from pointata_jax.data.shapes import ShapeBatches, Shapes, unit_sphere
+from pointata_jax.errors import InputError
 from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
 from pointata_jax.models.backbone_file import file_sha256, save_backbone
 from pointata_jax.models.point_mae import (
@@ -38,7 +41,7 @@ from pointata_jax.training.optimizer import (
     make_optimizer,
 )
 from pointata_jax.training.partition import assign_groups, count_parameters
-from pointata_jax.training.run_folder import RunFolder
+from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
 from pointata_jax.training.step import create_train_state, make_train_step
 
 
@@ -55,7 +58,9 @@ class PretrainConfig:
       mask_ratio: part of the patches that reconstruction hides.
       temperature: of the contrast (InfoNCE).
       contrast_weight: weight of the contrast.
-      reconstruction_weight: weight of the Chamfer distance; it is some 0.005, hence the large value.
+      neighbour_weight: weight of the contrast with the nearest other shape, found in a memory of
+        all shapes' projections; sensible once those mean something, so for a continued run.
+      reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
       num_figures: procedural human figures added to the shapes.
       steps, batch_size, learning_rate, weight_decay: of the optimisation.
     """
@@ -68,7 +73,8 @@ class PretrainConfig:
     mask_ratio: float = 0.6
     temperature: float = 0.1
     contrast_weight: float = 1.0
-    reconstruction_weight: float = 20.0
+    neighbour_weight: float = 0.0
+    reconstruction_weight: float = 10.0
     num_figures: int = 0
     steps: int = 1400
     batch_size: int = 48
@@ -135,8 +141,36 @@ def contrast_loss(projections: jax.Array, temperature: float) -> jax.Array:
     return -jnp.take_along_axis(jax.nn.log_softmax(scores), partner[:, None], axis=1).mean()
 
 
+def neighbour_loss(
+    projections: jax.Array, memory: jax.Array, index: jax.Array, temperature: float
+) -> tuple[jax.Array, jax.Array]:
+    """InfoNCE of each view with the memory's nearest *other* shape.
+
+    Args:
+      projections: unit vectors `[2B, K]` of two views of each shape.
+      memory: unit vectors `[S, K]`, one per shape.
+      index: int `[B]`, the shapes of the batch.
+      temperature: of the softmax over the batch's neighbours.
+
+    Returns:
+      The loss, and the memory with the batch's shapes brought up to date.
+    """
+    first, second = jnp.split(projections, 2)
+    current = jax.lax.stop_gradient(first + second)
+    current /= jnp.maximum(jnp.linalg.norm(current, axis=-1, keepdims=True), 1e-6)
+    similarity = (current @ memory.T).at[jnp.arange(len(index)), index].set(-jnp.inf)
+    neighbours = memory[similarity.argmax(1)]
+
+    def one_view(view: jax.Array) -> jax.Array:
+        return -jnp.diagonal(jax.nn.log_softmax(view @ neighbours.T / temperature)).mean()
+
+    mixed = memory[index] + current
+    mixed /= jnp.maximum(jnp.linalg.norm(mixed, axis=-1, keepdims=True), 1e-6)
+    return (one_view(first) + one_view(second)) / 2, memory.at[index].set(mixed)
+
+
 def make_loss(model: Pretrainer, config: PretrainConfig):
-    """The loss of `training.step`: (params, model_state, batch, key, train) -> (loss, (state, logs))."""
+    """The loss of a `Pretrainer`, in the form that `training.step` wants."""
     num_groups = model.config.num_groups
     num_masked = int(config.mask_ratio * num_groups)
 
@@ -147,33 +181,47 @@ def make_loss(model: Pretrainer, config: PretrainConfig):
         view = jax.vmap(lambda k, p: partial_view(k, p, config))
         views = [view(jax.random.split(k, size), points) for k in keys[:2]]
         mask = random_mask(keys[2], size, num_groups, num_masked)
+        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
         (both, rebuilt), new_state = model.apply(
-            {"params": params, **model_state},
-            *views,
-            mask,
-            num_masked,
-            train,
-            mutable=["batch_stats"],
+            variables, *views, mask, num_masked, train, mutable=["batch_stats"]
         )
         contrast = contrast_loss(both, config.temperature)
+        neighbour, memory = neighbour_loss(
+            both, model_state["memory"]["shapes"], batch["index"], config.temperature
+        )
         chamfer = chamfer_distance(rebuilt["rebuilt"], rebuilt["target"])
-        loss = config.contrast_weight * contrast + config.reconstruction_weight * chamfer
-        return loss, (new_state, {"contrast": contrast, "chamfer": chamfer})
+        loss = (
+            config.contrast_weight * contrast
+            + config.neighbour_weight * neighbour
+            + config.reconstruction_weight * chamfer
+        )
+        logs = {"contrast": contrast, "neighbour": neighbour, "chamfer": chamfer}
+        return loss, ({**new_state, "memory": {"shapes": memory}}, logs)
 
     return loss_fn
 
 
-def backbone_features(
-    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray, batch_size: int = 41
-) -> np.ndarray:
-    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
-    encode = jax.jit(lambda p: pooled_features(Backbone(config).apply(variables, p)))  # type: ignore
-    rows = []
+def _in_batches(function: Any, points: np.ndarray, batch_size: int = 41) -> np.ndarray:
+    """`function` of any number of clouds, compiled for one batch size."""
+    compiled, rows = jax.jit(function), []
     for start in range(0, len(points), batch_size):
         batch = points[start : start + batch_size]
         padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0)), mode="edge")
-        rows.append(np.asarray(encode(padded))[: len(batch)])
+        rows.append(np.asarray(compiled(padded))[: len(batch)])
     return np.concatenate(rows)
+
+
+def _projections(model: Pretrainer, variables: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
+    """Projections `[S, 64]` of whole shapes: the first memory of a run."""
+    return _in_batches(lambda p: model.apply(variables, p, method="project"), points)
+
+
+def backbone_features(
+    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray
+) -> np.ndarray:
+    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
+    encode: Any = Backbone(config).apply
+    return _in_batches(lambda p: pooled_features(encode(variables, p)), points)
 
 
 def gate(
@@ -208,10 +256,21 @@ def pretrain(
     shapes: Shapes,
     run: RunFolder,
     *,
+    start: str | None = None,
     seed: int = 0,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Trains a backbone and writes backbone, source bank, gate and result into the run folder."""
+    """Trains a backbone and writes backbone, source bank, gate and result into the run folder.
+
+    Args:
+      backbone: architecture.
+      config: views, losses, optimisation.
+      shapes: what to train on; the labels serve the source bank and the gate alone.
+      run: the run folder.
+      start: run folder of an earlier pre-training whose weights to go on from.
+      seed: of initialisation, order and views.
+      resume: continue a killed run.
+    """
     points = shapes.points
     if config.num_figures:
         rng = np.random.default_rng(seed)
@@ -232,8 +291,19 @@ def pretrain(
     optimizer = make_optimizer(optimizer_config, groups)
     mesh = sharding.make_mesh()
     sharding.check_batch_size(config.batch_size, mesh)
+    if start is not None:
+        params, collections, _ = load_adapter(RunFolder.open(start).adapter_path)
+        if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, variables["params"]):
+            raise InputError(
+                f"the run in {start} trained a backbone of another size: give the same --preset."
+            )
+        variables = {"params": params, "batch_stats": collections["batch_stats"]}
+    memory = _projections(model, variables, points[:, : config.num_points])
     state = create_train_state(
-        variables["params"], {"batch_stats": variables["batch_stats"]}, optimizer, mesh=mesh
+        variables["params"],
+        {"batch_stats": variables["batch_stats"], "memory": {"shapes": memory}},
+        optimizer,
+        mesh=mesh,
     )
     step = make_train_step(
         make_loss(model, config),
@@ -255,6 +325,7 @@ def pretrain(
             resume=resume,
         )
     state = jax.device_get(fitted.state)
+    save_adapter(run.adapter_path, state.trainable, state.model_state, {"task": run.task})
     trained = {
         "params": state.trainable["autoencoder"]["backbone"],
         "batch_stats": state.model_state["batch_stats"]["autoencoder"]["backbone"],

@@ -40,13 +40,14 @@ def _box(axes: Any, x: float, width: float, text: str, colour: str, y: float = 0
 
 def overview() -> Any:
     """Draws the method; returns a matplotlib figure."""
+    import jax.numpy as jnp
     from matplotlib.figure import Figure
 
     from pointata_jax.models.p4d import anchor_centres
 
     clip = example_clip()
     shown = [0, 4, 8, 12, 16, 20]
-    centres = np.asarray(anchor_centres(clip[shown], 16))
+    centres = np.asarray(anchor_centres(jnp.asarray(clip[shown]), 16))
     figure = Figure(figsize=(9.2, 3.4), layout="constrained")
     grid = figure.add_gridspec(2, len(shown), height_ratios=(1.25, 1))
     limit = float(np.abs(project(clip)[0]).max()) * 1.05

@@ -105,9 +105,8 @@ def test_evaluate_repeats_the_result(finished, place, capsys):
         expected = json.load(file)["test"]
     printed = json.loads(capsys.readouterr().out)
     assert {name: printed[name] for name in expected} == expected
-    evaluate.main(
-        evaluate.Args(run=finished, cache_dir=place["cache_dir"], split="validation", frames="reversed")
-    )
+    backwards = {"split": "validation", "frames": "reversed"}
+    evaluate.main(evaluate.Args(run=finished, cache_dir=place["cache_dir"], **backwards))
     assert os.path.exists(os.path.join(finished, "evaluation-validation-reversed.json"))
 
 
@@ -139,6 +138,11 @@ def test_other_tunings(tuning, place, tmp_path):
     trains_backbone = any(name.startswith("params/backbone") for name in stored)
     assert trains_backbone == (tuning in ("full", "scratch"))
     assert pointata_jax.load_run(workdir).class_names
+
+
+def _command_line(flag):
+    command = [sys.executable, "-m", "experiments.adapt", flag]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 class TestBadInput:
@@ -173,16 +177,12 @@ class TestBadInput:
         place = {**place, "backbone": other}
         with pytest.raises(InputError, match="already holds|another backbone"):
             adapt.main(adapt.Args(workdir=finished, **place))
-        bank = os.path.join(os.path.dirname(finished), "..")
-        del bank
         with pytest.raises(InputError, match="does not exist"):
             align.main(align.Args(backbone=str(tmp_path / "no.safetensors")))
 
     def test_flags_end_with_one_sentence(self):
         for flag, words in (("--tunning=full", "tunning"), ("full", "--name=value")):
-            done = subprocess.run(
-                [sys.executable, "-m", "experiments.adapt", flag], capture_output=True, text=True
-            )
+            done = _command_line(flag)
             assert done.returncode == 2
             assert words in done.stderr
             assert "Traceback" not in done.stderr
@@ -191,9 +191,7 @@ class TestBadInput:
         took = []
         for _ in range(3):
             start = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-m", "experiments.adapt", "--help"], capture_output=True, text=True
-            )
+            done = _command_line("--help")
             took.append(time.monotonic() - start)
         assert "--tuning" in done.stdout
         assert min(took) < 2

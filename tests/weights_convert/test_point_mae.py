@@ -1,4 +1,4 @@
-"""Our backbone against numbers of the official PyTorch code (see each test for where they are from)."""
+"""Our backbone against numbers of the official PyTorch code."""
 
 import jax
 import jax.numpy as jnp

@@ -1,0 +1,97 @@
+"""A `pointata` step beside a `full` step of the same model, interleaved in one run.
+
+python -m benchmarks.step [--preset=small]
+
+Prints the median time of a step, the bytes of the optimiser's state and XLA's own count of
+temporary memory, and the ratios pointata / full.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+
+import jax
+import numpy as np
+
+from experiments import command_line
+from pointata_jax.models.point_mae import PRESETS
+from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.tasks import recognition
+from pointata_jax.training.optimizer import OptimizerConfig, make_optimizer
+from pointata_jax.training.partition import (
+    assign_groups,
+    count_parameters,
+    split,
+    trainable_groups,
+    tuning_rules,
+)
+from pointata_jax.training.step import create_train_state, make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Time of a training step, adapters against everything."""
+
+    preset: str = "small"  # backbone size
+    batch_size: int = 1  # clips
+    frames: int = 24  # frames of a clip
+    points: int = 1024  # points of a frame
+    num_centres: int = 64  # tokens of an anchor frame
+    repeats: int = 7  # timed steps of each tuning
+
+
+def main(args: Args) -> None:
+    config = PointATAConfig(
+        backbone=PRESETS[args.preset],
+        num_anchors=args.frames // 2,
+        num_centres=args.num_centres,
+    )
+    model = PointATA(config)
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(args.batch_size, args.frames, args.points, 3)).astype(np.float32)
+    batch = {"points": points / 4, "label": np.arange(args.batch_size) % config.num_classes}
+    variables = jax.jit(model.init)(jax.random.key(0), batch["points"])
+    runs = {}
+    for tuning in ("pointata", "full"):
+        groups = assign_groups(variables["params"], tuning_rules(tuning))
+        trainable, frozen = split(variables["params"], groups)
+        optimizer = make_optimizer(OptimizerConfig(), trainable_groups(groups))
+        model_state = {"batch_stats": variables["batch_stats"]}
+        step = make_train_step(recognition.make_loss(model), optimizer)
+        state = create_train_state(trainable, model_state, optimizer)
+        state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
+        memory = step.lower(state, frozen, batch, jax.random.key(1)).compile().memory_analysis()  # type: ignore[attr-defined]
+        state, _ = step(state, frozen, batch, jax.random.key(1))
+        runs[tuning] = {
+            "step": step,
+            "state": jax.block_until_ready(state),
+            "frozen": frozen,
+            "times": [],
+            "state_bytes": state_bytes,
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "trainable": count_parameters(trainable),
+        }
+    for _ in range(args.repeats):
+        for run in runs.values():
+            start = time.perf_counter()
+            run["state"], _ = run["step"](run["state"], run["frozen"], batch, jax.random.key(1))
+            jax.block_until_ready(run["state"])
+            run["times"].append(time.perf_counter() - start)
+    print(f"device: {jax.devices()[0].device_kind}, {args}")
+    print(f"{'tuning':10}{'trainable':>12}{'s/step':>10}{'optimiser MB':>15}{'temporary MB':>15}")
+    rows = {}
+    for name, run in runs.items():
+        row = (statistics.median(run["times"]), run["state_bytes"], run["temporary_bytes"])
+        rows[name] = row
+        print(
+            f"{name:10}{run['trainable']:>12,}{row[0]:>10.3f}{row[1] / 1e6:>15.2f}"
+            f"{row[2] / 1e6:>15.1f}"
+        )
+    ratios = [a / b for a, b in zip(rows["pointata"], rows["full"], strict=True)]
+    print(f"{'ratio':22}{ratios[0]:>10.2f}{ratios[1]:>15.3f}{ratios[2]:>15.2f}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, Args)

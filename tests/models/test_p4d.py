@@ -1,0 +1,191 @@
+"""The P4D embedder against NumPy, against the 3D embedder, and against the order of points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pointata_jax.errors import InputError
+from pointata_jax.models import p4d
+from pointata_jax.models.p4d import P4DConfig, P4DEmbedder, embedder_from_backbone
+from pointata_jax.models.point_mae import Backbone, BackboneConfig, PatchEmbedder
+
+CONFIG = P4DConfig(width=12, num_centres=4, neighbors=3, radius=0.35, channels=2, widths=(6, 8, 10))
+BACKBONE = BackboneConfig(
+    width=12, depth=1, num_heads=2, embedder_widths=(6, 8, 10), num_groups=4, group_size=5
+)
+
+
+def random_clip(seed: int = 0, frames: int = 5, points: int = 14, channels: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(scale=0.4, size=(2, frames, points, 3 + channels)).astype(np.float32)
+
+
+def perturbed(tree, seed: int = 0):
+    """Initial parameters with zeros (biases) and ones (scales) made telling."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: x + 0.3 * rng.normal(size=x.shape).astype(np.float32), tree)
+
+
+def backbone_variables():
+    return jax.jit(Backbone(BACKBONE).init)(jax.random.key(0), random_clip(channels=0)[0])
+
+
+def numpy_tubes(frames: np.ndarray, config: P4DConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Tubes and centres of one clip, written as the definitions read."""
+    all_tubes, all_centres = [], []
+    for anchor in range(0, len(frames), config.anchor_stride):
+        xyz = frames[anchor, :, :3]
+        centres = [xyz[np.argmax(np.linalg.norm(xyz, axis=1))]]
+        while len(centres) < config.num_centres:
+            gaps = np.linalg.norm(xyz[:, None] - np.asarray(centres), axis=2).min(1)
+            centres.append(xyz[gaps.argmax()])
+        for centre in centres:
+            tube = []
+            for offset in (-1, 0, 1):
+                frame = frames[np.clip(anchor + offset, 0, len(frames) - 1)]
+                distance = np.linalg.norm(frame[:, :3] - centre, axis=1)
+                order = np.argsort(distance)[: config.neighbors]
+                inside = [i for i in order if distance[i] < config.radius] or [order[0]]
+                inside += [inside[0]] * (config.neighbors - len(inside))
+                for point in frame[inside]:
+                    step = (point[:3] - centre) / config.radius
+                    length = np.linalg.norm(step)
+                    if length > config.max_displacement:
+                        step *= config.max_displacement / length
+                    tube.append(np.concatenate([step, [0.5 * offset], point[3:]]))
+            all_tubes.append(tube)
+        all_centres.append(centres)
+    shape = (len(all_centres), config.num_centres, 3 * config.neighbors, -1)
+    return np.asarray(all_tubes).reshape(shape), np.asarray(all_centres)
+
+
+def numpy_encode(tubes: np.ndarray, params) -> np.ndarray:
+    def dense(x, name):
+        return x @ params[name]["kernel"] + params[name].get("bias", 0.0)
+
+    def layer_norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return x * params[name]["scale"] + params[name]["bias"]
+
+    h = dense(
+        np.maximum(layer_norm(dense(tubes, "first_dense_0"), "first_norm"), 0), "first_dense_1"
+    )
+    g = h.max(-2, keepdims=True)
+    kernel = np.concatenate([params["second_global"]["kernel"], params["second_local"]["kernel"]])
+    joined = np.concatenate([np.broadcast_to(g, h.shape), h], axis=-1)
+    second = layer_norm(joined @ kernel + params["second_global"]["bias"], "second_norm")
+    return dense(np.maximum(second, 0), "out").max(-2)
+
+
+def test_equals_the_formulas_in_numpy():
+    clip = random_clip()
+    # One far-away point in an otherwise normal frame: an anchor there finds empty balls beside it.
+    clip[:, 2, 0, :3] = (5.0, -4.0, 3.0)
+    model = P4DEmbedder(CONFIG)
+    params = perturbed(jax.jit(model.init)(jax.random.key(0), clip)["params"])
+    tokens, centres = jax.jit(model.apply)({"params": params}, clip)
+    tubes, _ = jax.jit(p4d.tubes, static_argnums=1)(clip, CONFIG)
+
+    params = jax.tree.map(np.asarray, params)
+    for i, frames in enumerate(clip):
+        expected_tubes, expected_centres = numpy_tubes(frames, CONFIG)
+        np.testing.assert_allclose(tubes[i], expected_tubes, atol=1e-5)
+        np.testing.assert_allclose(centres[i], expected_centres, atol=1e-6)
+        np.testing.assert_allclose(tokens[i], numpy_encode(expected_tubes, params), atol=2e-5)
+    lengths = np.linalg.norm(tubes[..., :3], axis=-1)
+    assert np.isclose(lengths.max(), CONFIG.max_displacement)  # The clipped branch was exercised.
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_copy_of_the_backbone_repeats_its_tokens_on_a_static_cloud(channels):
+    frame = random_clip(1, frames=1, points=20, channels=channels)
+    clip = np.repeat(frame, 3, axis=1)
+    variables = backbone_variables()
+    variables = {
+        "params": perturbed(variables["params"], 1),
+        "batch_stats": jax.tree.map(
+            lambda x: x + np.random.default_rng(2).uniform(0.2, 2, x.shape).astype(np.float32),
+            variables["batch_stats"],
+        ),
+    }
+    config = dataclasses.replace(
+        CONFIG, channels=channels, neighbors=5, radius=0.7, normalization="none", anchor_stride=1
+    )
+    params = embedder_from_backbone(variables, config)
+    model = P4DEmbedder(config)
+    fresh = jax.eval_shape(model.init, jax.random.key(0), clip)["params"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, fresh)
+
+    tokens, _ = jax.jit(model.apply)({"params": params}, clip)
+    tubes, _ = jax.jit(p4d.tubes, static_argnums=1)(clip, config)
+    assert np.linalg.norm(tubes[..., :3], axis=-1).max() < config.max_displacement
+    patches = tubes[..., :5, :3] * config.radius
+    embedder = {name: tree["embedder"] for name, tree in variables.items()}
+    expected = jax.jit(PatchEmbedder(BACKBONE).apply)(embedder, patches)
+    np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_copy_refuses_what_does_not_fit():
+    variables = backbone_variables()
+    with pytest.raises(InputError, match='normalization="none"'):
+        embedder_from_backbone(variables, CONFIG)
+    wider = dataclasses.replace(CONFIG, normalization="none", widths=(6, 8, 16))
+    with pytest.raises(InputError, match=r"\(6, 8, 10\) -> 12"):
+        embedder_from_backbone(variables, wider)
+    with pytest.raises(InputError, match="patch embedder"):
+        embedder_from_backbone({"params": {}, "batch_stats": {}}, wider)
+
+
+def test_order_of_points_does_not_matter():
+    clip = random_clip(3)
+    # Second clip: fewer distinct points than centres, as in sparse frames drawn with replacement.
+    clip[1] = clip[1][:, np.arange(clip.shape[2]) % 3]
+    rng = np.random.default_rng(4)
+    shuffled = np.stack(
+        [[frame[rng.permutation(len(frame))] for frame in frames] for frames in clip]
+    )
+    model = P4DEmbedder(CONFIG)
+    variables = jax.jit(model.init)(jax.random.key(0), clip)
+    apply = jax.jit(model.apply)
+    for result, expected in zip(apply(variables, shuffled), apply(variables, clip), strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_blocks_change_neither_tokens_nor_gradients(monkeypatch):
+    clip = random_clip(5)
+    model = P4DEmbedder(CONFIG)
+    variables = jax.jit(model.init)(jax.random.key(0), clip)
+
+    results = []
+    for budget in (1 << 20, 60):
+        monkeypatch.setitem(p4d.BLOCK_ROWS, "cpu", budget)
+
+        # A function of its own for each budget: JAX remembers what it has traced.
+        def loss(variables):
+            tokens, _ = model.apply(variables, clip)
+            return jnp.sum(jnp.sin(tokens)), tokens
+
+        gradient = jax.jit(jax.grad(loss, has_aux=True))
+        results.append((gradient(variables), str(jax.make_jaxpr(loss)(variables))))
+    (whole, whole_code), (blocks, blocks_code) = results
+    assert blocks_code.count("scan[") > whole_code.count("scan[")
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(blocks), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 14, 5), "leading axes"),
+        ((2, 5, 14, 3), "channels=0"),
+        ((2, 5, 3, 5), "fewer than the 4"),
+    ],
+)
+def test_wrong_clips_are_refused_in_words(shape, message):
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(P4DEmbedder(CONFIG).init, jax.random.key(0), jnp.zeros(shape))

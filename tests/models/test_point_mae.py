@@ -1,0 +1,139 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pointata_jax.errors import InputError
+from pointata_jax.models.backbone_file import backbone_shapes, load_backbone, save_backbone
+from pointata_jax.models.point_mae import (
+    PRESETS,
+    Backbone,
+    BackboneConfig,
+    MaskedAutoencoder,
+    chamfer_distance,
+    group_points,
+    random_mask,
+)
+
+MICRO = BackboneConfig(
+    width=24, depth=2, num_heads=2, embedder_widths=(8, 8, 16), num_groups=6, group_size=4
+)
+
+
+def _count(tree):
+    return sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(tree))
+
+
+def test_published_parameter_counts():
+    # Counted in the official files, running statistics of BatchNorm left out: 22,099,752 when
+    # fine-tuned (with a 40-class head and two class vectors), 29,006,432 when pre-trained.
+    config = PRESETS["small"]
+    params = backbone_shapes(config)["params"]
+    head = 768 * 256 + 256 + 2 * 256 + 256 * 256 + 256 + 2 * 256 + 256 * 40 + 40
+    assert _count(params) + 2 * 384 + head == 22_099_752
+    points = jax.ShapeDtypeStruct((1, 1024, 3), jnp.float32)
+    mask = jax.ShapeDtypeStruct((1, 64), bool)
+    model = MaskedAutoencoder(config)
+    shapes = jax.eval_shape(
+        lambda k, p, m: model.init(k, p, m, 38), jax.random.key(0), points, mask
+    )
+    assert _count(shapes["params"]) == 29_006_432
+    assert _count(params["embedder"]) == pytest.approx(0.494e6, rel=2e-3)
+    assert _count(params["position"]) == pytest.approx(0.050e6, rel=5e-3)
+
+
+def test_groups_are_the_nearest_points_of_farthest_centres():
+    points = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+    patches, centres = map(np.asarray, group_points(jnp.asarray(points), 5, 7))
+    for cloud, patch, centre in zip(points, patches, centres, strict=True):
+        assert np.array_equal(centre[0], cloud[0])
+        for group, middle in zip(patch, centre, strict=True):
+            offsets = cloud - middle
+            nearest = offsets[np.argsort((offsets**2).sum(1), kind="stable")[:7]]
+            np.testing.assert_allclose(group, nearest, atol=1e-6)
+
+
+def test_tokens_do_not_depend_on_the_order_inside_a_patch():
+    points = jax.random.normal(jax.random.key(0), (1, 30, 3))
+    backbone = Backbone(MICRO)
+    variables = backbone.init(jax.random.key(1), points)
+    # The first point starts the farthest-point walk, the others may come in any order.
+    order = np.r_[0, 1 + np.random.default_rng(0).permutation(29)]
+    np.testing.assert_allclose(
+        backbone.apply(variables, points), backbone.apply(variables, points[:, order]), atol=1e-5
+    )
+
+
+def test_position_is_added_at_every_block():
+    points = jax.random.normal(jax.random.key(0), (1, 30, 3))
+    backbone = Backbone(MICRO)
+    variables = backbone.init(jax.random.key(1), points)
+
+    def by_hand(model, points):
+        tokens, centres = model.embed(points)
+        x = tokens
+        for block in model.blocks:
+            x = block(x + model.position(centres))
+        return model.norm(x)
+
+    ours = backbone.apply(variables, points)
+    np.testing.assert_array_equal(ours, backbone.apply(variables, points, method=by_hand))
+
+
+def test_masks_hide_the_same_number_in_every_row():
+    mask = np.asarray(random_mask(jax.random.key(0), 64, 10, 6))
+    assert (mask.sum(1) == 6).all()
+    assert 20 < mask[:, 0].sum() < 57  # 64 · 0.6 = 38 expected, 4.5 deviations on either side.
+
+
+def test_chamfer_against_brute_force():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(3, 5, 3)), rng.normal(size=(3, 4, 3))
+    expected = np.mean(
+        [
+            np.mean([min(((p - q) ** 2).sum() for q in y) for p in x])
+            + np.mean([min(((p - q) ** 2).sum() for p in x) for q in y])
+            for x, y in zip(a, b, strict=True)
+        ]
+    )
+    np.testing.assert_allclose(
+        chamfer_distance(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-5
+    )
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(InputError, match="4 heads"):
+        BackboneConfig(width=30, num_heads=4)
+
+
+class TestBackboneFile:
+    @pytest.fixture
+    def saved(self, tmp_path):
+        variables = Backbone(MICRO).init(jax.random.key(0), jnp.zeros((1, 30, 3)))
+        save_backbone(tmp_path / "b.safetensors", MICRO, variables, {"source": "test"})
+        return tmp_path / "b.safetensors", variables
+
+    def test_round_trip_is_exact(self, saved):
+        path, variables = saved
+        config, loaded = load_backbone(path)
+        assert config == MICRO
+        assert jax.tree.structure(loaded) == jax.tree.structure(jax.device_get(variables))
+        jax.tree.map(np.testing.assert_array_equal, loaded, variables)
+
+    def test_missing_and_cut_files_are_named(self, saved, tmp_path):
+        with pytest.raises(InputError, match="nowhere.safetensors does not exist"):
+            load_backbone(tmp_path / "nowhere.safetensors")
+        path, _ = saved
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+        with pytest.raises(InputError, match="damaged"):
+            load_backbone(path)
+
+    def test_another_architecture_is_refused(self, saved, tmp_path):
+        import dataclasses
+
+        _, variables = saved
+        deeper = dataclasses.replace(MICRO, depth=3)
+        save_backbone(tmp_path / "wrong.safetensors", deeper, variables)
+        with pytest.raises(InputError, match="does not fit.*blocks_2"):
+            load_backbone(tmp_path / "wrong.safetensors")
