@@ -11,6 +11,7 @@ missing. Writes `<workdir>/`: config, log, checkpoints, `adapter.safetensors`, `
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 from experiments import command_line
 
@@ -42,6 +43,7 @@ class Args:
 def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.errors import InputError
+    from pointata_jax.models.summary import summary
     from pointata_jax.training.adapt import Start, adapt
     from pointata_jax.training.partition import tuning_rules
     from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
@@ -80,6 +82,7 @@ def main(args: Args) -> None:
         },
         resume=args.resume,
     )
+    print(summary(model), file=sys.stderr, flush=True)
     embedder = None
     if args.tuning == "pointata":
         embedder = load_adapter(

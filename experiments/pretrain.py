@@ -28,8 +28,7 @@ class Args:
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
-    neighbour_weight: float = 0.0  # weight of the contrast with the nearest other shape
-    temperature: float = 0.1  # of both contrasts
+    temperature: float = 0.1  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
     figures: int = 128  # procedural human figures added to the shapes
     seed: int = 0  # of initialisation, order and views
@@ -57,7 +56,6 @@ def main(args: Args) -> None:
     )
     config = pretrain.PretrainConfig(
         contrast_weight=args.contrast_weight,
-        neighbour_weight=args.neighbour_weight,
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_figures=args.figures,

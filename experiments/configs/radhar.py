@@ -21,6 +21,6 @@ CONFIG = TaskConfig(
     ),
     model=ModelSettings(anchor_stride=2, num_centres=12, neighbors=8, radius=0.3),
     align=AlignSettings(steps=100, batch_size=40),
-    adapt=AdaptSettings(steps=2000, batch_size=16),
+    adapt=AdaptSettings(steps=2000, batch_size=8),
     score="window_accuracy",
 )

@@ -136,8 +136,8 @@ def _read_cloud(file: Path) -> np.ndarray:
 class ShapeBatches:
     """Endless shuffled batches of shapes; the whole state is the number of batches drawn.
 
-    Yields `{"points": float32 [B, N, 3], "index": int32 [B]}`. Epoch e is a permutation drawn from
-    (seed, e); batches run over the epochs' seam, so every batch is full.
+    Yields `{"points": float32 [B, N, 3]}`. Epoch e is a permutation drawn from (seed, e); batches
+    run over the epochs' seam, so every batch is full.
     """
 
     def __init__(self, points: np.ndarray, batch_size: int, seed: int):
@@ -164,4 +164,4 @@ class ShapeBatches:
         orders = {e: np.random.default_rng((self._seed, e)).permutation(size) for e in set(epochs)}
         chosen = [orders[e][p % size] for e, p in zip(epochs, positions, strict=True)]
         self._next += 1
-        return {"points": self._points[chosen], "index": np.array(chosen, np.int32)}
+        return {"points": self._points[chosen]}

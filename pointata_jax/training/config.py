@@ -79,8 +79,8 @@ class AdaptSettings:
         default_factory=lambda: {
             "pointata": 1e-3,
             "adapter": 1e-3,
-            "full": 3e-4,
-            "scratch": 3e-4,
+            "full": 1e-3,
+            "scratch": 1e-3,
             "probe": 1e-3,
         }
     )

@@ -2,9 +2,7 @@
 
 Masked reconstruction alone teaches a small backbone little about shape classes when shapes are
 few; contrast between two augmented partial views of each shape does. The two together follow the
-idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses. A third loss
-draws a shape to its nearest neighbours, which contrast alone pushes away however alike they are
-("With a Little Help from My Friends", Dwibedi et al., ICCV 2021).
+idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
 """
 
 from __future__ import annotations
@@ -58,8 +56,6 @@ class PretrainConfig:
       mask_ratio: part of the patches that reconstruction hides.
       temperature: of the contrast (InfoNCE).
       contrast_weight: weight of the contrast.
-      neighbour_weight: weight of the contrast with the nearest other shape, found in a memory of
-        all shapes' projections; sensible once those mean something, so for a continued run.
       reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
       num_figures: procedural human figures added to the shapes.
       steps, batch_size, learning_rate, weight_decay: of the optimisation.
@@ -73,7 +69,6 @@ class PretrainConfig:
     mask_ratio: float = 0.6
     temperature: float = 0.1
     contrast_weight: float = 1.0
-    neighbour_weight: float = 0.0
     reconstruction_weight: float = 10.0
     num_figures: int = 0
     steps: int = 1400
@@ -141,34 +136,6 @@ def contrast_loss(projections: jax.Array, temperature: float) -> jax.Array:
     return -jnp.take_along_axis(jax.nn.log_softmax(scores), partner[:, None], axis=1).mean()
 
 
-def neighbour_loss(
-    projections: jax.Array, memory: jax.Array, index: jax.Array, temperature: float
-) -> tuple[jax.Array, jax.Array]:
-    """InfoNCE of each view with the memory's nearest *other* shape.
-
-    Args:
-      projections: unit vectors `[2B, K]` of two views of each shape.
-      memory: unit vectors `[S, K]`, one per shape.
-      index: int `[B]`, the shapes of the batch.
-      temperature: of the softmax over the batch's neighbours.
-
-    Returns:
-      The loss, and the memory with the batch's shapes brought up to date.
-    """
-    first, second = jnp.split(projections, 2)
-    current = jax.lax.stop_gradient(first + second)
-    current /= jnp.maximum(jnp.linalg.norm(current, axis=-1, keepdims=True), 1e-6)
-    similarity = (current @ memory.T).at[jnp.arange(len(index)), index].set(-jnp.inf)
-    neighbours = memory[similarity.argmax(1)]
-
-    def one_view(view: jax.Array) -> jax.Array:
-        return -jnp.diagonal(jax.nn.log_softmax(view @ neighbours.T / temperature)).mean()
-
-    mixed = memory[index] + current
-    mixed /= jnp.maximum(jnp.linalg.norm(mixed, axis=-1, keepdims=True), 1e-6)
-    return (one_view(first) + one_view(second)) / 2, memory.at[index].set(mixed)
-
-
 def make_loss(model: Pretrainer, config: PretrainConfig):
     """The loss of a `Pretrainer`, in the form that `training.step` wants."""
     num_groups = model.config.num_groups
@@ -181,47 +148,30 @@ def make_loss(model: Pretrainer, config: PretrainConfig):
         view = jax.vmap(lambda k, p: partial_view(k, p, config))
         views = [view(jax.random.split(k, size), points) for k in keys[:2]]
         mask = random_mask(keys[2], size, num_groups, num_masked)
-        variables = {"params": params, "batch_stats": model_state["batch_stats"]}
+        variables = {"params": params, **model_state}
         (both, rebuilt), new_state = model.apply(
             variables, *views, mask, num_masked, train, mutable=["batch_stats"]
         )
         contrast = contrast_loss(both, config.temperature)
-        neighbour, memory = neighbour_loss(
-            both, model_state["memory"]["shapes"], batch["index"], config.temperature
-        )
         chamfer = chamfer_distance(rebuilt["rebuilt"], rebuilt["target"])
-        loss = (
-            config.contrast_weight * contrast
-            + config.neighbour_weight * neighbour
-            + config.reconstruction_weight * chamfer
-        )
-        logs = {"contrast": contrast, "neighbour": neighbour, "chamfer": chamfer}
-        return loss, ({**new_state, "memory": {"shapes": memory}}, logs)
+        loss = config.contrast_weight * contrast + config.reconstruction_weight * chamfer
+        return loss, (new_state, {"contrast": contrast, "chamfer": chamfer})
 
     return loss_fn
 
 
-def _in_batches(function: Any, points: np.ndarray, batch_size: int = 41) -> np.ndarray:
-    """`function` of any number of clouds, compiled for one batch size."""
-    compiled, rows = jax.jit(function), []
+def backbone_features(
+    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray, batch_size: int = 41
+) -> np.ndarray:
+    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
+    forward: Any = Backbone(config).apply
+    encode = jax.jit(lambda batch: pooled_features(forward(variables, batch)))
+    rows = []
     for start in range(0, len(points), batch_size):
         batch = points[start : start + batch_size]
         padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0)), mode="edge")
-        rows.append(np.asarray(compiled(padded))[: len(batch)])
+        rows.append(np.asarray(encode(padded))[: len(batch)])
     return np.concatenate(rows)
-
-
-def _projections(model: Pretrainer, variables: Mapping[str, Any], points: np.ndarray) -> np.ndarray:
-    """Projections `[S, 64]` of whole shapes: the first memory of a run."""
-    return _in_batches(lambda p: model.apply(variables, p, method="project"), points)
-
-
-def backbone_features(
-    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray
-) -> np.ndarray:
-    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
-    encode: Any = Backbone(config).apply
-    return _in_batches(lambda p: pooled_features(encode(variables, p)), points)
 
 
 def gate(
@@ -298,12 +248,8 @@ def pretrain(
                 f"the run in {start} trained a backbone of another size: give the same --preset."
             )
         variables = {"params": params, "batch_stats": collections["batch_stats"]}
-    memory = _projections(model, variables, points[:, : config.num_points])
     state = create_train_state(
-        variables["params"],
-        {"batch_stats": variables["batch_stats"], "memory": {"shapes": memory}},
-        optimizer,
-        mesh=mesh,
+        variables["params"], {"batch_stats": variables["batch_stats"]}, optimizer, mesh=mesh
     )
     step = make_train_step(
         make_loss(model, config),

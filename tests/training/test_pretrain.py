@@ -13,7 +13,6 @@ from pointata_jax.models.backbone_file import load_backbone
 from pointata_jax.training.pretrain import (
     PretrainConfig,
     contrast_loss,
-    neighbour_loss,
     partial_view,
 )
 
@@ -35,23 +34,6 @@ def test_contrast_against_its_definition():
         scores = np.exp(rows @ rows[i] / 0.2)
         expected -= np.log(scores[(i + 3) % 6] / (scores.sum() - scores[i])) / 6
     assert float(contrast_loss(jnp.asarray(rows), 0.2)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_neighbours_are_other_shapes_and_the_memory_follows():
-    rng = np.random.default_rng(0)
-    memory, index = _unit(rng, 7, 4), np.array([5, 2])
-    # Both views of a shape lie near its own memory, so its own row must be left out.
-    views = np.concatenate([memory[index], memory[index]])
-    loss, updated = neighbour_loss(jnp.asarray(views), jnp.asarray(memory), jnp.asarray(index), 0.3)
-    neighbours = []
-    for shape in index:
-        others = [j for j in range(7) if j != shape]
-        neighbours.append(max(others, key=lambda j, s=shape: memory[j] @ memory[s]))
-    scores = np.exp(memory[index] @ memory[neighbours].T / 0.3)
-    expected = -np.log(np.diagonal(scores) / scores.sum(1)).mean()
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    # Views equal to the memory leave it where it was.
-    np.testing.assert_allclose(updated, memory, atol=1e-6)
 
 
 def test_a_view_is_part_of_the_shape_in_the_unit_sphere():
@@ -92,7 +74,7 @@ def test_command_line_makes_backbone_bank_and_gate(micro_preset, tmp_path, capsy
     assert result["gate"]["num_shapes"] == 16
     assert bank.provenance["backbone_sha256"] == result["backbone_sha256"]
     more = {**small, "start": str(tmp_path / "first"), "learning_rate": 1e-9}
-    command.main(command.Args(workdir=str(tmp_path / "more"), neighbour_weight=1.0, **more))
+    command.main(command.Args(workdir=str(tmp_path / "more"), **more))
     _, second = load_backbone(tmp_path / "more" / "backbone.safetensors")
     # A run that starts from another and hardly learns keeps its weights.
     for ours, theirs in zip(
