@@ -1,0 +1,36 @@
+"""README's code runs, and the commands that it shows exist."""
+
+import dataclasses
+import importlib
+import pathlib
+import re
+
+import pytest
+
+README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+_COMMAND = r"python -m ((?:experiments|benchmarks)\.\w+)([^\n`|&]*)"
+COMMANDS = sorted(set(re.findall(_COMMAND, README)))
+
+
+def test_first_python_block_runs():
+    block = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    names = {}
+    exec(block, names)
+    assert names["logits"].shape == (1, 12)
+
+
+@pytest.mark.parametrize(("module", "flags"), COMMANDS)
+def test_commands_and_flags_exist(module, flags):
+    arguments = getattr(importlib.import_module(module), "Args", None)
+    if arguments is None:  # benchmarks.ops has a parser of its own
+        assert not flags.strip()
+        return
+    known = {field.name for field in dataclasses.fields(arguments)}
+    for flag in re.findall(r"--(\w+)", flags):
+        assert flag in known or flag.removeprefix("no") in known, flag
+
+
+def test_pictures_exist():
+    root = pathlib.Path(__file__).parent.parent
+    for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (root / target).is_file(), target
