@@ -31,7 +31,12 @@ def main(args: Args) -> None:
     from pointata_jax.errors import InputError
     from pointata_jax.tasks import recognition
     from pointata_jax.training.predictor import load_run
-    from pointata_jax.training.run_folder import enable_compilation_cache, readable, write_json
+    from pointata_jax.training.run_folder import (
+        RunFolder,
+        enable_compilation_cache,
+        readable,
+        write_json,
+    )
     from pointata_jax.training.task_data import (
         DataPlace,
         evaluation_batches,
@@ -49,6 +54,8 @@ def main(args: Args) -> None:
     if args.split == "test":
         videos = load_split(predictor.task, place, "test")
     else:
+        if not RunFolder.open(args.run).settings["validation"]:
+            raise InputError(f"{args.run} was trained on all training videos: evaluate the test.")
         videos = load_training(predictor.task, place).validation
         assert videos is not None
     scores = recognition.score(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 
 from pointata_jax.metrics.classification import recognition_scores
 
@@ -44,13 +45,17 @@ def score(
     batches: Iterable[dict[str, np.ndarray]],
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    """Runs `predict` (batch → logits `[B, K]`) over padded batches and scores the real rows."""
-    logits, labels, videos = [], [], []
-    for batch in batches:
-        real = batch["weight"] > 0
-        logits.append(np.asarray(predict(batch))[real])
-        labels.append(batch["label"][real])
-        videos.append(batch["video"][real])
-    return recognition_scores(
-        np.concatenate(logits), np.concatenate(labels), np.concatenate(videos), class_names
-    )
+    """Runs `predict` (this host's batch → its logits `[b, K]`) and scores the rows of all hosts.
+
+    Rows with weight 0, which only fill up the last batch, do not count.
+    """
+    rows = [
+        (np.asarray(predict(batch)), batch["label"], batch["video"], batch["weight"])
+        for batch in batches
+    ]
+    columns = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
+    if jax.process_count() > 1:
+        columns = multihost_utils.process_allgather(columns, tiled=True)
+    logits, labels, videos, weights = columns
+    real = weights > 0
+    return recognition_scores(logits[real], labels[real], videos[real], class_names)

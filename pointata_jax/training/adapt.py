@@ -106,7 +106,7 @@ def make_predict(
         logits = np.asarray(compiled(params, model_state, sharding.shard_batch(points, mesh)))
         if jax.process_count() == 1:
             return logits
-        # All hosts hold the logits of the global batch; each scores its own rows.
+        # All hosts hold the logits of the global batch; each returns those of its own rows.
         return logits.reshape(jax.process_count(), -1, logits.shape[-1])[jax.process_index()]
 
     return predict
