@@ -9,7 +9,7 @@ CONFIG = TaskConfig(
     clip=ClipConfig(frames=24, hop=24, eval_hop=24, points=256, short="repeat"),
     model=ModelSettings(anchor_stride=2, num_centres=12, neighbors=8, radius=0.25),
     align=AlignSettings(steps=40, batch_size=32, report_clips=64),
-    adapt=AdaptSettings(steps=400, batch_size=16, eval_every=100),
+    adapt=AdaptSettings(steps=240, batch_size=16, eval_every=80),
     validation_subjects=("10", "11"),
     needs_data_dir=False,
 )
