@@ -94,7 +94,7 @@ def load_backbone(path: str | os.PathLike) -> tuple[BackboneConfig, dict[str, An
     if metadata.get("format") != FORMAT:
         raise InputError(
             f"{path} is not a backbone file of this library (no '{FORMAT}' in its metadata): "
-            "convert PyTorch checkpoints with `python -m weights_convert` first."
+            "PyTorch checkpoints must be converted first (weights_convert)."
         )
     config = BackboneConfig.from_dict(json.loads(metadata["config"]))
     shapes = jax.tree.map(np.shape, backbone_shapes(config))
