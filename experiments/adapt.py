@@ -64,7 +64,9 @@ def main(args: Args) -> None:
     place = DataPlace(args.data_dir, args.cache_dir, args.download)
     workdir = args.workdir or runs.default_workdir(args.task, args.tuning)
     data = load_training(config, place, hold_out=args.validation)
-    model = runs.model_config(config, backbone, data, embedder_init)
+    model = config.model_config(
+        backbone.config, data.train.num_classes, embedder_init=embedder_init
+    )
     run = RunFolder.create(
         workdir,
         task=config.task,

@@ -22,7 +22,7 @@ from pointata_jax.training import sharding
 from pointata_jax.training.align import align
 from pointata_jax.training.config import TaskConfig
 from pointata_jax.training.run_folder import RunFolder, enable_compilation_cache
-from pointata_jax.training.task_data import DataPlace, TaskData, load_training
+from pointata_jax.training.task_data import DataPlace, load_training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,20 +100,20 @@ def run_alignment(
 ) -> dict[str, Any]:
     """Stage 1 in `workdir/align`; returns its result."""
     data = load_training(config, place)
-    embedder = model_config(config, backbone, data, "random").p4d
+    model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
     run = RunFolder.create(
         workdir,
         task=config.task,
         stage="align",
         settings={
             "task": config.to_dict(),
-            "embedder": dataclasses.asdict(embedder),
+            "embedder": dataclasses.asdict(model.p4d),
             "backbone": backbone.reference,
             "seed": seed,
         },
         resume=resume,
     )
-    return align(embedder, config.align, data, bank, run, seed=seed, resume=resume)
+    return align(model.p4d, config.align, data, bank, run, seed=seed, resume=resume)
 
 
 def aligned_embedder(
@@ -145,12 +145,3 @@ def aligned_embedder(
         resume=folder.exists(),
     )
     return folder / "adapter.safetensors"
-
-
-def model_config(config: TaskConfig, backbone: NamedBackbone, data: TaskData, embedder_init: str):
-    """The model of a task for its data."""
-    return config.model_config(
-        backbone.config,
-        data.train.num_classes,
-        embedder_init=embedder_init,  # type: ignore[arg-type]
-    )

@@ -162,6 +162,7 @@ def build_source_bank(
     Raises:
       InputError: shapes of another form, not finite, or far from unit size.
     """
+    from pointata_jax.models.batches import in_batches
     from pointata_jax.models.point_mae import Backbone
 
     shapes = np.asarray(shapes, np.float32)
@@ -204,17 +205,12 @@ def build_source_bank(
         tokens, _ = Backbone(backbone_config).apply(variables, points, method="embed")
         return tokens.astype(jnp.float32).mean(-2)
 
-    rows = []
-    for start in range(0, len(shapes), batch_size):
-        batch = shapes[start : start + batch_size]
-        missing = batch_size - len(batch)
-        padded = np.pad(batch, ((0, missing), (0, 0), (0, 0)), mode="edge")
-        rows.append(np.asarray(embed(padded))[: len(batch)])
+    features = in_batches(embed, shapes, batch_size)
     record = dict(provenance or {}) | {"backbone": backbone_config.to_dict()}
     dropped = [str(class_names[i]) for i in range(len(counts)) if 0 < counts[i] < MIN_PER_CLASS]
     if dropped:
         record["dropped_classes"] = dropped
-    return SourceBank(np.concatenate(rows), labels, tuple(class_names[i] for i in kept), record)
+    return SourceBank(features, labels, tuple(class_names[i] for i in kept), record)
 
 
 def save_source_bank(path: str | os.PathLike, bank: SourceBank) -> None:

@@ -28,13 +28,17 @@ from pointata_jax.training.optimizer import (
 from pointata_jax.training.partition import (
     assign_groups,
     count_parameters,
-    merge,
     split,
     trainable_groups,
     tuning_rules,
 )
 from pointata_jax.training.run_folder import RunFolder, save_adapter
-from pointata_jax.training.step import TrainState, create_train_state, make_train_step
+from pointata_jax.training.step import (
+    TrainState,
+    create_train_state,
+    make_eval_step,
+    make_train_step,
+)
 from pointata_jax.training.task_data import TaskData, evaluation_batches
 
 
@@ -85,33 +89,6 @@ def initial_variables(
     return {"params": params, "batch_stats": variables["batch_stats"]}
 
 
-def make_predict(
-    config: PointATAConfig, mesh: Any = None
-) -> Callable[[Mapping[str, Any], Mapping[str, Any], Any], np.ndarray]:
-    """Compiles `predict(params, model_state, points) -> logits`, points this host's `[b, …]`."""
-    model = PointATA(config)
-
-    def forward(params, model_state, points):
-        return model.apply({"params": params, **model_state}, points)
-
-    if mesh is None:
-        compiled = jax.jit(forward)
-        return lambda params, model_state, points: np.asarray(compiled(params, model_state, points))
-    everywhere, rows = sharding.replicated(mesh), sharding.batch_rows(mesh)
-    compiled = jax.jit(
-        forward, in_shardings=(everywhere, everywhere, rows), out_shardings=everywhere
-    )
-
-    def predict(params, model_state, points):
-        logits = np.asarray(compiled(params, model_state, sharding.shard_batch(points, mesh)))
-        if jax.process_count() == 1:
-            return logits
-        # All hosts hold the logits of the global batch; each returns those of its own rows.
-        return logits.reshape(jax.process_count(), -1, logits.shape[-1])[jax.process_index()]
-
-    return predict
-
-
 def adapt(
     config: PointATAConfig,
     settings: AdaptSettings,
@@ -157,13 +134,22 @@ def adapt(
     optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
     mesh = sharding.make_mesh()
     sharding.check_batch_size(settings.batch_size, mesh)
-    predict = make_predict(config, mesh)
+    forward = make_eval_step(
+        lambda params, collections, points: PointATA(config).apply(
+            {"params": params, **collections}, points
+        ),
+        mesh=mesh,
+    )
     frozen = sharding.replicate(frozen, mesh)
 
     def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
-        params = merge(state.trainable, frozen)
+        def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
+            logits = np.asarray(forward(state, frozen, batch["points"]))
+            # Every host holds the logits of the global batch; its own rows are a block of them.
+            return np.split(logits, jax.process_count())[jax.process_index()]
+
         return recognition.score(
-            lambda batch: predict(params, state.model_state, batch["points"]),
+            predict,
             evaluation_batches(videos, data.clip, settings.batch_size),
             videos.label_names,
         )

@@ -23,6 +23,7 @@ from pointata_jax.alignment import (
     warn_if_unconverged,
 )
 from pointata_jax.errors import InputError
+from pointata_jax.models.batches import in_batches
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
@@ -49,12 +50,7 @@ def clip_features(config: P4DConfig, params: Mapping[str, Any], clips: jax.Array
 
 def _features_of(config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray) -> np.ndarray:
     """`clip_features` of any number of clips, a batch at a time."""
-    rows = []
-    for start in range(0, len(clips), _BATCH):
-        batch = clips[start : start + _BATCH]
-        padded = np.pad(batch, ((0, _BATCH - len(batch)), *[(0, 0)] * 3), mode="edge")
-        rows.append(np.asarray(_embed(config, params, padded))[: len(batch)])
-    return np.concatenate(rows)
+    return in_batches(lambda batch: _embed(config, params, batch), clips, _BATCH)
 
 
 _embed = jax.jit(clip_features, static_argnums=0)

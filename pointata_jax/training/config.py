@@ -11,9 +11,6 @@ from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.models.pointata import PointATAConfig
 
-Tuning = Literal["pointata", "adapter", "full", "scratch", "probe"]
-EmbedderInit = Literal["random", "backbone"]
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
@@ -123,9 +120,9 @@ class TaskConfig:
     needs_data_dir: bool = True
 
     def model_config(
-        self, backbone: BackboneConfig, num_classes: int, *, embedder_init: EmbedderInit
+        self, backbone: BackboneConfig, num_classes: int, *, embedder_init: str
     ) -> PointATAConfig:
-        """The model of this task around `backbone`."""
+        """The model of this task around `backbone`; `embedder_init` as in `adapt.Start`."""
         return PointATAConfig(
             backbone=backbone,
             num_classes=num_classes,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from pointata_jax.data.clips import channel_positions, make_clip, window_starts
@@ -15,8 +16,8 @@ from pointata_jax.data.schema import make_example
 from pointata_jax.errors import InputError
 from pointata_jax.metrics.classification import softmax
 from pointata_jax.models.backbone_file import file_sha256, find_backbone, load_backbone
-from pointata_jax.models.pointata import PointATAConfig
-from pointata_jax.training.adapt import make_predict
+from pointata_jax.models.batches import in_batches
+from pointata_jax.models.pointata import PointATA, PointATAConfig
 from pointata_jax.training.config import TaskConfig
 from pointata_jax.training.run_folder import RunFolder, load_adapter
 
@@ -31,7 +32,7 @@ class Predictor:
       folder: the run folder that it was read from.
       task: the task's configuration, channel statistics filled in.
       model: the architecture.
-      params, model_state: variables of the model.
+      variables: of the model.
       class_names: names of the classes.
       columns: what the columns of a sensor point are.
     """
@@ -39,15 +40,14 @@ class Predictor:
     folder: Path
     task: TaskConfig
     model: PointATAConfig
-    params: Mapping[str, Any]
-    model_state: Mapping[str, Any]
+    variables: Mapping[str, Any]
     class_names: tuple[str, ...]
     columns: tuple[str, ...]
-    forward: Callable[..., np.ndarray]
+    forward: Callable[..., jax.Array]
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """Logits `[B, K]` of normalised clips `[B, T, N, 3+C]` (see `data.clips`)."""
-        return self.forward(self.params, self.model_state, clips)
+        return np.asarray(self.forward(self.variables, clips))
 
     def predict(self, frames: Sequence[np.ndarray], *, seed: int = 0) -> dict[str, Any]:
         """Class of one video.
@@ -96,12 +96,7 @@ class Predictor:
             )
             for start in starts
         ]
-        rows = []
-        for first in range(0, len(clips), _BATCH):
-            batch = np.stack(clips[first : first + _BATCH])
-            padded = np.pad(batch, ((0, _BATCH - len(batch)), *[(0, 0)] * 3), mode="edge")
-            rows.append(softmax(self.logits(padded)[: len(batch)]))
-        mean = np.concatenate(rows).mean(0)
+        mean = softmax(in_batches(self.logits, np.stack(clips), _BATCH)).mean(0)
         return {
             "label": self.class_names[int(mean.argmax())],
             "probabilities": dict(zip(self.class_names, mean.tolist(), strict=True)),
@@ -130,11 +125,10 @@ def load_run(path: str | os.PathLike) -> Predictor:
         folder=run.path,
         task=task,
         model=model,
-        params=params,
-        model_state=model_state,
+        variables={"params": params, **model_state},
         class_names=tuple(settings["class_names"]),
         columns=tuple(settings["columns"]),
-        forward=make_predict(model),
+        forward=jax.jit(PointATA(model).apply),
     )
 
 

@@ -22,6 +22,7 @@ from pointata_jax.data.shapes import ShapeBatches, Shapes, unit_sphere
 from pointata_jax.errors import InputError
 from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
 from pointata_jax.models.backbone_file import file_sha256, save_backbone
+from pointata_jax.models.batches import in_batches
 from pointata_jax.models.point_mae import (
     Backbone,
     BackboneConfig,
@@ -166,12 +167,7 @@ def backbone_features(
     """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
     forward: Any = Backbone(config).apply
     encode = jax.jit(lambda batch: pooled_features(forward(variables, batch)))
-    rows = []
-    for start in range(0, len(points), batch_size):
-        batch = points[start : start + batch_size]
-        padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0)), mode="edge")
-        rows.append(np.asarray(encode(padded))[: len(batch)])
-    return np.concatenate(rows)
+    return in_batches(encode, points, batch_size)
 
 
 def gate(

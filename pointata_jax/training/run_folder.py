@@ -276,6 +276,12 @@ def load_adapter(
     return tree.get("params", {}), tree.get("model_state", {}), json.loads(stored["metadata"])
 
 
+def user_cache(name: str) -> Path:
+    """A folder of this library in the user's cache folder; not made here."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pointata_jax" / name
+
+
 def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path | None:
     """Keeps compiled functions on disk, so that a second run starts in seconds.
 
@@ -292,8 +298,7 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path
         or jax.config.values["jax_compilation_cache_dir"]
     )
     if chosen is None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        chosen = Path(base) / "pointata_jax" / "compiled"
+        chosen = user_cache("compiled")
     if str(chosen).lower() == "off":
         jax.config.update("jax_compilation_cache_dir", None)
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import jax
@@ -16,6 +15,7 @@ from pointata_jax.data.splits import hold_out_fraction, hold_out_subjects
 from pointata_jax.data.videos import VideoSource, channel_statistics
 from pointata_jax.errors import InputError
 from pointata_jax.training.config import TaskConfig
+from pointata_jax.training.run_folder import user_cache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +35,12 @@ class DataPlace:
     @property
     def records(self) -> Path:
         """The folder of prepared records."""
-        base = self.cache_dir or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(self.cache_dir or Path(base) / "pointata_jax" / "datasets")
+        return Path(self.cache_dir) if self.cache_dir else user_cache("datasets")
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """What training may see. The test split is not here; see `load_test`.
+    """What training may see. The test split is not here; see `load_split`.
 
     Attributes:
       train: training videos, less the held-out ones.
