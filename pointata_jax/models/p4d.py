@@ -190,29 +190,45 @@ class P4DEmbedder(nn.Module):
         # split over devices, and each then works on its own part.
         fitting = max(1, budget // (batch * size))
         blocks = next(b for b in range(1, n + 1) if n % b == 0 and n // b <= fitting)
+        merged = self._merged_layers()
         if blocks == 1 or self.is_initializing():
-            return self._encode(neighborhoods)
+            return self._encode(neighborhoods, merged)
         cut = neighborhoods.reshape(batch, blocks, n // blocks, size, features).swapaxes(0, 1)
 
-        def step(module: P4DEmbedder, carry: None, block: jax.Array):
-            return carry, module._encode(block)
+        def step(module: P4DEmbedder, merged, block: jax.Array):
+            return merged, module._encode(block, merged)
 
         scan = nn.scan(
             nn.remat(step, prevent_cse=False),
             variable_broadcast="params",
             split_rngs={"params": False},
         )
-        _, tokens = scan(self, None, cut)
+        _, tokens = scan(self, merged, cut)
         return tokens.swapaxes(0, 1).reshape(batch, n, self.config.width)
 
-    def _encode(self, neighborhoods: jax.Array) -> jax.Array:
+    def _merged_layers(self) -> tuple[jax.Array, jax.Array]:
+        """W_h h as one layer on what h is made of: kernel `[w0, w2]`, bias `[w2]`.
+
+        h is linear in it, so the two matrices are multiplied once instead of once per point, which
+        saves a sixth of the network.
+        """
+        w0 = self.config.widths[0]
+        if self.is_initializing():
+            self.second_local(self.first_dense_1(jnp.zeros((1, w0))))
+        first = self.first_dense_1.variables["params"]
+        second = self.second_local.variables["params"]["kernel"]
+        return first["kernel"] @ second, first["bias"] @ second
+
+    def _encode(self, neighborhoods: jax.Array, merged: tuple[jax.Array, jax.Array]) -> jax.Array:
         *lead, size, features = neighborhoods.shape
         normalize = self.config.normalization == "layer"
         # Two-dimensional operands: XLA's CPU matmul is markedly slower on higher ranks.
         rows = self.first_dense_0(neighborhoods.reshape(-1, features))
-        local = self.first_dense_1(nn.relu(self.first_norm(rows) if normalize else rows))
-        pooled = self.second_global(local.reshape(-1, size, local.shape[-1]).max(1))
-        rows = self.second_local(local).reshape(-1, size, pooled.shape[-1]) + pooled[:, None]
+        rows = nn.relu(self.first_norm(rows) if normalize else rows)
+        local = self.first_dense_1(rows)
+        kernel, bias = merged
+        pooled = self.second_global(local.reshape(-1, size, local.shape[-1]).max(1)) + bias
+        rows = (rows @ kernel).reshape(-1, size, pooled.shape[-1]) + pooled[:, None]
         rows = rows.reshape(-1, pooled.shape[-1])
         rows = self.out(nn.relu(self.second_norm(rows) if normalize else rows))
         return rows.reshape(-1, size, self.config.width).max(1).reshape(*lead, self.config.width)
