@@ -28,7 +28,7 @@ class Args:
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
-    temperature: float = 0.1  # of the contrast
+    temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
     figures: int = 128  # procedural human figures added to the shapes
     seed: int = 0  # of initialisation, order and views

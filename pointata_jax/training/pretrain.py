@@ -3,6 +3,11 @@
 Masked reconstruction alone teaches a small backbone little about shape classes when shapes are
 few; contrast between two augmented partial views of each shape does. The two together follow the
 idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
+
+Two choices matter more than the length of the training. The contrast compares the pooled tokens
+themselves, not a projection of them: a projection learns what the views share and leaves the tokens
+full of what they do not. And all views of a step are turned by nearly the same angle: told apart
+under any turn, shapes lose their orientation, which is a part of what a shape is.
 """
 
 from __future__ import annotations
@@ -52,6 +57,8 @@ class PretrainConfig:
       num_points: points of a view.
       crop_probability: how often a half-space cut removes part of the shape.
       min_kept: smallest part of the points that a cut leaves.
+      turn: views are turned about the up axis by one angle per step, and each by up to this much
+        more, in radians.
       scale: range of the per-axis scale.
       jitter: deviation of the noise on coordinates (unit-sphere units).
       mask_ratio: part of the patches that reconstruction hides.
@@ -65,10 +72,11 @@ class PretrainConfig:
     num_points: int = 1024
     crop_probability: float = 0.7
     min_kept: float = 0.5
+    turn: float = 0.26
     scale: tuple[float, float] = (0.7, 1.2)
     jitter: float = 0.005
     mask_ratio: float = 0.6
-    temperature: float = 0.1
+    temperature: float = 0.2
     contrast_weight: float = 1.0
     reconstruction_weight: float = 10.0
     num_figures: int = 0
@@ -79,34 +87,36 @@ class PretrainConfig:
 
 
 class Pretrainer(nn.Module):
-    """A masked autoencoder whose backbone also feeds a projection for the contrast."""
+    """A masked autoencoder whose backbone also describes whole views for the contrast."""
 
     config: BackboneConfig
 
     def setup(self):
         self.autoencoder = MaskedAutoencoder(self.config)
-        self.projection_0 = nn.Dense(256)
-        self.projection_1 = nn.Dense(64)
 
-    def project(self, points: jax.Array, train: bool = False) -> jax.Array:
-        """Unit vectors `[B, 64]` of views `[B, N, 3]`."""
-        hidden = pooled_features(self.autoencoder.backbone(points, train))
-        hidden = self.projection_1(nn.gelu(self.projection_0(hidden)))
-        return hidden / jnp.maximum(jnp.linalg.norm(hidden, axis=-1, keepdims=True), 1e-6)
+    def describe(self, points: jax.Array, train: bool = False) -> jax.Array:
+        """Unit vectors `[B, 2D]` of views `[B, N, 3]`: pooled tokens, standardised by the batch."""
+        pooled = pooled_features(self.autoencoder.backbone(points, train))
+        centred = pooled - pooled.mean(0)
+        rows = centred / (jnp.sqrt(jnp.square(centred).mean(0)) + 1e-3)
+        return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
 
     def __call__(self, view_a, view_b, mask, num_masked: int, train: bool = False):
-        """Projections of both views `[2B, 64]` and the reconstruction of the first."""
-        both = self.project(jnp.concatenate([view_a, view_b]), train)
+        """Descriptions of both views `[2B, 2D]` and the reconstruction of the first."""
+        both = self.describe(jnp.concatenate([view_a, view_b]), train)
         return both, self.autoencoder(view_a, mask, num_masked, train)
 
 
-def partial_view(key: jax.Array, points: jax.Array, config: PretrainConfig) -> jax.Array:
+def partial_view(
+    key: jax.Array, points: jax.Array, angle: jax.Array | float, config: PretrainConfig
+) -> jax.Array:
     """One augmented view of a shape, `[N, 3] -> [num_points, 3]`, back in the unit sphere.
 
     A half-space cut leaves a random part of the shape, as a single depth camera or a crowded scene
-    would; then rotation about the up axis (y), scale per axis and jitter.
+    would; then scale per axis and mirror, a turn about the up axis (y) by `angle` and up to
+    `config.turn` more, and jitter.
     """
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 8)
     normal = jax.random.normal(keys[0], (3,))
     height = points @ (normal / jnp.linalg.norm(normal))
     kept = jax.random.uniform(keys[1], minval=config.min_kept, maxval=1.0)
@@ -114,24 +124,25 @@ def partial_view(key: jax.Array, points: jax.Array, config: PretrainConfig) -> j
     inside = height >= jnp.quantile(height, 1.0 - kept)
     noise = jnp.where(inside, jax.random.uniform(keys[3], height.shape), -1.0)
     view = points[jax.lax.top_k(noise, config.num_points)[1]]
-    angle = jax.random.uniform(keys[4], maxval=2 * jnp.pi)
+    low, high = config.scale
+    scale = jax.random.uniform(keys[4], (3,), minval=low, maxval=high)
+    scale = scale.at[0].multiply(jnp.where(jax.random.bernoulli(keys[5]), 1.0, -1.0))
+    angle = angle + jax.random.uniform(keys[6], minval=-config.turn, maxval=config.turn)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rotation = jnp.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
-    low, high = config.scale
-    scale = jax.random.uniform(keys[5], (3,), minval=low, maxval=high)
-    view = (view @ rotation) * scale
-    view = view + config.jitter * jax.random.normal(keys[6], view.shape)
+    view = (view * scale) @ rotation
+    view = view + config.jitter * jax.random.normal(keys[7], view.shape)
     view = view - view.mean(0)
     return view / jnp.sqrt(jnp.square(view).sum(-1).max())
 
 
-def contrast_loss(projections: jax.Array, temperature: float) -> jax.Array:
+def contrast_loss(descriptions: jax.Array, temperature: float) -> jax.Array:
     """InfoNCE over `[2B, K]` unit vectors; row i and row i + B are views of one shape.
 
     Every other row is a negative ("A Simple Framework for Contrastive Learning", Chen et al. 2020).
     """
-    total = projections.shape[0]
-    scores = projections @ projections.T / temperature
+    total = descriptions.shape[0]
+    scores = descriptions @ descriptions.T / temperature
     scores = jnp.where(jnp.eye(total, dtype=bool), -jnp.inf, scores)
     partner = (jnp.arange(total) + total // 2) % total
     return -jnp.take_along_axis(jax.nn.log_softmax(scores), partner[:, None], axis=1).mean()
@@ -145,8 +156,9 @@ def make_loss(model: Pretrainer, config: PretrainConfig):
     def loss_fn(params, model_state, batch, key, train=True):
         points = batch["points"]
         size = points.shape[0]
-        keys = jax.random.split(key, 3)
-        view = jax.vmap(lambda k, p: partial_view(k, p, config))
+        keys = jax.random.split(key, 4)
+        angle = jax.random.uniform(keys[3], maxval=2 * jnp.pi)
+        view = jax.vmap(lambda k, p: partial_view(k, p, angle, config))
         views = [view(jax.random.split(k, size), points) for k in keys[:2]]
         mask = random_mask(keys[2], size, num_groups, num_masked)
         variables = {"params": params, **model_state}
