@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
 
 AXES = ("x", "y", "z")
@@ -149,25 +150,31 @@ def robust_statistics(
     return ChannelStatistics(channels, tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def window_starts(num_frames: int, config: ClipConfig, hop: int) -> np.ndarray:
+def window_starts(
+    num_frames: int, config: ClipConfig, hop: int, *, cover: bool = False
+) -> np.ndarray:
     """First sensor frames of the windows of a video of `num_frames`, int32.
 
-    A video shorter than a window gives none, or with `short="repeat"` the single start 0.
+    A video shorter than a window gives none, or with `short="repeat"` the single start 0. With
+    `cover` a last window is added where the hop leaves frames at the end out.
     """
     if num_frames < config.window:
         return np.zeros(1 if config.short == "repeat" and num_frames else 0, np.int32)
-    return np.arange(0, num_frames - config.window + 1, hop, dtype=np.int32)
+    last = num_frames - config.window
+    starts = np.arange(0, last + 1, hop, dtype=np.int32)
+    if cover and starts[-1] != last:
+        starts = np.append(starts, np.int32(last))
+    return starts
 
 
-def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndarray:
-    """Ranges of points that make each frame of a clip, int `[T, 2]`.
+def clip_frames(num_frames: int, start: int, config: ClipConfig) -> np.ndarray:
+    """Sensor frames that make each frame of a clip, int32 `[T, merge]`.
 
     Args:
-      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      num_frames: of the video; one shorter than the window has its frames repeated evenly.
       start: first sensor frame of the window.
-      config: frames and merge; a video shorter than the window has its frames repeated evenly.
+      config: frames and merge.
     """
-    num_frames = len(offsets) - 1
     frames = start + np.arange(config.window)
     if num_frames < config.window:
         frames = np.arange(config.window) * num_frames // config.window
@@ -176,8 +183,19 @@ def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndar
             f"A window of {config.window} frames from frame {start} leaves a video of "
             f"{num_frames} frames."
         )
+    return frames.reshape(config.frames, config.merge).astype(np.int32)
+
+
+def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndarray:
+    """Ranges of points that make each frame of a clip, int `[T, 2]`.
+
+    Args:
+      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      start: first sensor frame of the window.
+      config: see `clip_frames`.
+    """
     # Frame numbers never fall, so merged neighbours are one contiguous range of points.
-    groups = frames.reshape(config.frames, config.merge)
+    groups = clip_frames(len(offsets) - 1, start, config)
     return np.stack([offsets[groups[:, 0]], offsets[groups[:, -1] + 1]], axis=1)
 
 
@@ -297,8 +315,10 @@ def make_clip(
     rng: np.random.Generator,
     *,
     augment: bool,
-) -> np.ndarray:
-    """One window of a video as a clip, float32 `[T, N, 3+C]`.
+    labels: np.ndarray | int = 0,
+    kind: Kind = "clip",
+) -> tuple[np.ndarray, np.ndarray]:
+    """One window of a video as a clip and its labels.
 
     Args:
       points: all points of the video `[ΣN, C]`, coordinates first.
@@ -308,9 +328,22 @@ def make_clip(
       columns: columns of `points` that are the channels of `config` (`channel_positions`).
       rng: random source of sampling and augmentation.
       augment: apply `augment_clip`, for training.
+      labels: of the video, of its frames `[F]` or of its points `[ΣN]`, by `kind`.
+      kind: what carries a label.
+
+    Returns:
+      float32 `[T, N, 3+C]` and int32 `[]`, `[T]` (merged frames: the label that all of them share,
+      else -1) or `[T, N]`.
     """
+    chosen = sample_clip(points, offsets, start, config, rng)
+    labels = np.asarray(labels, np.int32)
+    if kind == "frame":
+        merged = labels[clip_frames(len(offsets) - 1, start, config)]
+        labels = np.where((merged == merged[:, :1]).all(1), merged[:, 0], -1).astype(np.int32)
+    elif kind == "point":
+        labels = labels[chosen]
     # `take` is three times as fast as indexing with an array of rows.
-    sampled = points.take(sample_clip(points, offsets, start, config, rng), axis=0)
+    sampled = points.take(chosen, axis=0)
     coordinates = normalise_clip(
         sampled[..., :3], scale=config.scale, clip_radius=config.clip_radius
     )
@@ -318,9 +351,9 @@ def make_clip(
         coordinates = augment_clip(coordinates, config, rng)
     columns = list(columns)
     if not columns:
-        return np.ascontiguousarray(coordinates)
+        return np.ascontiguousarray(coordinates), labels
     channels = standardise_channels(sampled[..., columns], config)
-    return np.concatenate([coordinates, channels], axis=-1)
+    return np.concatenate([coordinates, channels], axis=-1), labels
 
 
 def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:

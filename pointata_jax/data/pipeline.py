@@ -2,7 +2,8 @@
 
 A batch is a dict of NumPy arrays:
   points  float32 [B, T, N, 3+C]
-  label   int32 [B]
+  label   int32 [B], [B, T] or [B, T, N]: of each clip, frame or point; -1 does not count
+  frame   int32 [B, T], first sensor frame of each frame of the clip (labels of frames only)
   video   int32 [B], index of the video in the source
   weight  float32 [B], 0 for the rows that only fill up the last evaluation batch
 """
@@ -15,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from pointata_jax.data.clips import ClipConfig, channel_positions, make_clip, window_starts
+from pointata_jax.data.clips import (
+    ClipConfig,
+    channel_positions,
+    clip_frames,
+    make_clip,
+    window_starts,
+)
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 
@@ -49,7 +56,9 @@ class ClipSource:
                 "`config.with_statistics(channel_statistics(training_videos))` first."
             )
         hop = config.hop if training else config.eval_hop
-        starts = [window_starts(int(frames), config, hop) for frames in videos.num_frames]
+        # A class of its own for every frame is only scored if every frame is in some window.
+        cover = videos.kind == "frame" and not training
+        starts = [window_starts(int(n), config, hop, cover=cover) for n in videos.num_frames]
         counts = np.array([len(part) for part in starts])
         self.windows = np.stack(
             [np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)], axis=1
@@ -68,11 +77,6 @@ class ClipSource:
         return self.num_windows
 
     @property
-    def labels(self) -> np.ndarray:
-        """Class of each window, int32 `[W]`."""
-        return self.videos.labels[self.windows[:, 0]]
-
-    @property
     def subjects(self) -> tuple[str, ...]:
         """Subjects with at least one window, sorted."""
         return tuple(sorted({self.videos.subjects[video] for video in set(self.windows[:, 0])}))
@@ -89,15 +93,26 @@ class ClipSource:
         augment = rng is not None
         if rng is None:
             rng = np.random.default_rng((zlib.crc32(video.video_id.encode()), start))
-        points = make_clip(
-            video.points, video.offsets, start, self.config, self._columns, rng, augment=augment
+        points, labels = make_clip(
+            video.points,
+            video.offsets,
+            start,
+            self.config,
+            self._columns,
+            rng,
+            augment=augment,
+            labels=video.labels,
+            kind=self.videos.kind,
         )
-        return {
+        row = {
             "points": points,
-            "label": np.int32(video.label),
+            "label": labels,
             "video": np.int32(video_index),
             "weight": np.float32(1.0),
         }
+        if self.videos.kind == "frame":
+            row["frame"] = clip_frames(len(video.offsets) - 1, start, self.config)[:, 0]
+        return row
 
     __getitem__ = clip
 

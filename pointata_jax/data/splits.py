@@ -38,7 +38,7 @@ def hold_out_fraction(
 ) -> tuple[VideoSource, VideoSource]:
     """Splits training videos into (the others, a share of the recordings of every class).
 
-    A class with two or more recordings gives at least one and keeps at least one; a class with one
+    Videos whose frames or points carry the labels count as one class. A class with two or more recordings gives at least one and keeps at least one; a class with one
     keeps it for training. The choice depends on the names of the recordings and the seed, not on
     the order in which they are stored.
 
@@ -51,8 +51,9 @@ def hold_out_fraction(
         raise InputError(f"The share to hold out must lie between 0 and 1, it is {fraction}.")
     rng = np.random.default_rng(seed)
     held = np.zeros(len(videos), bool)
-    for label in np.unique(videos.labels):
-        members = np.flatnonzero(videos.labels == label)
+    labels = np.zeros(len(videos), int) if videos.labels is None else videos.labels
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
         members = members[np.argsort([videos.video_ids[i] for i in members])]
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held[rng.permutation(members)[:count]] = True

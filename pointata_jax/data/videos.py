@@ -6,12 +6,12 @@ import collections
 import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
 from pointata_jax.data.clips import ChannelStatistics, robust_statistics
-from pointata_jax.data.schema import check_columns
+from pointata_jax.data.schema import Kind, check_columns, label_field
 from pointata_jax.errors import InputError
 
 DEFAULT_CACHE_BYTES = 2**30
@@ -32,14 +32,15 @@ class Video:
     Attributes:
       points: float32 `[ΣN, C]`, all frames after each other.
       offsets: int64 `[F+1]`, first point of each frame and the number of points.
-      label: class of the video.
+      labels: int32, one class for the video `[]`, for each frame `[F]` or for each point `[ΣN]`;
+        -1 is neither trained on nor scored.
       video_id: its name.
       subject: who performed it.
     """
 
     points: np.ndarray
     offsets: np.ndarray
-    label: int
+    labels: np.ndarray
     video_id: str
     subject: str
 
@@ -55,7 +56,8 @@ class VideoSource:
       name: for messages, such as "radhar (train)".
       columns: names of the columns of `Video.points`.
       label_names: class names in label order.
-      labels: int32 `[V]`, class of each video.
+      kind: what carries a label: "clip", "frame" or "point".
+      labels: int32 `[V]`, class of each video; None unless `kind` is "clip".
       subjects: subject of each video.
       video_ids: name of each video.
       num_frames: int32 `[V]`, sensor frames of each video.
@@ -70,7 +72,7 @@ class VideoSource:
         name: str = "videos",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ):
-        """Wraps `records`, examples in the form of `schema.video_features` with clip labels."""
+        """Wraps `records`, examples in the form of `schema.video_features`."""
         self.name = name
         self.columns = check_columns(columns)
         self.label_names = tuple(label_names)
@@ -81,11 +83,12 @@ class VideoSource:
         labels, subjects, names, lengths = [], [], [], []
         for index in range(len(records)):
             video = self[index]
-            labels.append(video.label)
+            labels.append(video.labels)
             subjects.append(video.subject)
             names.append(video.video_id)
             lengths.append(len(video.offsets) - 1)
-        self.labels = np.array(labels, np.int32)
+        self.kind = _kind(self._store.label_fields, name)
+        self.labels = np.array(labels, np.int32) if self.kind == "clip" else None
         self.subjects = tuple(subjects)
         self.video_ids = tuple(names)
         self.num_frames = np.array(lengths, np.int32)
@@ -113,9 +116,10 @@ class VideoSource:
             raise InputError(f"The part {name!r} of {self.name} would hold no videos.")
         part = object.__new__(VideoSource)
         part.name = name or self.name
-        part.columns, part.label_names = self.columns, self.label_names
+        part.columns, part.label_names, part.kind = self.columns, self.label_names, self.kind
         part._store, part._indices = self._store, self._indices[indices]
-        part.labels, part.num_frames = self.labels[indices], self.num_frames[indices]
+        part.labels = None if self.labels is None else self.labels[indices]
+        part.num_frames = self.num_frames[indices]
         part.subjects = tuple(self.subjects[i] for i in indices)
         part.video_ids = tuple(self.video_ids[i] for i in indices)
         return part
@@ -127,6 +131,7 @@ class _VideoStore:
     def __init__(self, records: Records, name: str, limit: int):
         self._records = records
         self._name = name
+        self.label_fields: set[str] = set()
         self._limit = limit
         self._held = 0
         self._cache: collections.OrderedDict[int, Video] = collections.OrderedDict()
@@ -140,30 +145,41 @@ class _VideoStore:
                 return video
         # Decoding happens outside the lock: threads may read the same video twice, never wait.
         video = self._decode(self._records[index])
-        size = video.points.nbytes + video.offsets.nbytes
+        size = _size(video)
         with self._lock:
             if index not in self._cache and size <= self._limit:
                 self._cache[index] = video
                 self._held += size
                 while self._held > self._limit:
                     _, old = self._cache.popitem(last=False)
-                    self._held -= old.points.nbytes + old.offsets.nbytes
+                    self._held -= _size(old)
         return video
 
     def _decode(self, record: Mapping[str, Any]) -> Video:
-        if "label" not in record:
+        field = next((f for f in map(label_field, get_args(Kind)) if f in record), None)
+        if field is None:
             raise InputError(
-                f"The videos of {self._name} carry no clip label; clips with one label each cannot "
-                "be cut from them."
+                f"The videos of {self._name} carry no labels, neither of clips, frames nor points."
             )
+        self.label_fields.add(field)
         sizes = np.asarray(record["frame_sizes"], np.int64)
         return Video(
             points=np.asarray(record["points"], np.float32),
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
-            label=int(record["label"]),
+            labels=np.asarray(record[field], np.int32),
             video_id=_text(record["video_id"]),
             subject=_text(record["subject"]),
         )
+
+
+def _kind(fields: set[str], name: str) -> Kind:
+    if len(fields) > 1:
+        raise InputError(f"The videos of {name} carry labels of different kinds: {fields}.")
+    return next(kind for kind in get_args(Kind) if label_field(kind) in fields)
+
+
+def _size(video: Video) -> int:
+    return video.points.nbytes + video.offsets.nbytes + video.labels.nbytes
 
 
 def _text(value: str | bytes) -> str:

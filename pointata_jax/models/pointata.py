@@ -22,11 +22,16 @@ from pointata_jax.models.adapters import (
     spatial_neighbors,
     temporal_correspondence,
 )
-from pointata_jax.models.heads import RecognitionHead
+from pointata_jax.models.heads import (
+    ActionSegmentationHead,
+    RecognitionHead,
+    SemanticSegmentationHead,
+)
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
 from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
 
 UNITS = ("clip", "frame", "token")
+KINDS = ("clip", "frame", "point")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +41,8 @@ class PointATAConfig:
     Attributes:
       backbone: the frozen 3D backbone.
       num_classes: classes of the task.
+      kind: what gets a label: a "clip" (action recognition), a "frame" (action segmentation) or a
+        "point" (semantic segmentation).
       channels: extra channels C of a point besides x, y, z.
       num_anchors: anchor frames T' of a clip, ceil(T / anchor_stride).
       anchor_stride: every how many frames an anchor is placed.
@@ -59,6 +66,7 @@ class PointATAConfig:
 
     backbone: BackboneConfig = PRESETS["small"]
     num_classes: int = 20
+    kind: str = "clip"
     channels: int = 0
     num_anchors: int = 12
     anchor_stride: int = 2
@@ -79,6 +87,11 @@ class PointATAConfig:
     remat: bool = False
 
     def __post_init__(self):
+        if self.kind not in KINDS:
+            raise InputError(
+                f"a model for labels of kind {self.kind!r} is unknown: choose one of "
+                f"{', '.join(KINDS)}."
+            )
         if not self.pva_dilations or min(self.pva_dilations) < 1:
             raise InputError(
                 f"pva_dilations is {self.pva_dilations}: give at least one positive distance."
@@ -129,7 +142,7 @@ class PointATAConfig:
 
 
 class PointATA(nn.Module):
-    """The adapted model: clip `[B, T, N, 3+C]` to logits `[B, classes]`.
+    """The adapted model: clip `[B, T, N, 3+C]` to logits `[B, (T, (N,)) classes]`.
 
     Parameters: "backbone" (position MLP, blocks and norm under the names of the backbone file),
     "embedder", "pva_0" …, "sce", "sce_gates", "temporal_embedding", "head". BatchNorm statistics
@@ -155,10 +168,18 @@ class PointATA(nn.Module):
         if cfg.use_sce:
             self.sce = SpatialContextEncoder(cfg.sce_bottleneck, cfg.adapter_dropout)
             self.sce_gates = self.param("sce_gates", zeros, (depth,))
-        self.head = RecognitionHead(cfg.num_classes, cfg.head_hidden, cfg.head_dropout)
+        size = (cfg.head_hidden, cfg.head_dropout)
+        if cfg.kind == "clip":
+            self.head = RecognitionHead(cfg.num_classes, *size)
+        elif cfg.kind == "frame":
+            self.head = ActionSegmentationHead(cfg.num_classes, cfg.anchor_stride, *size)
+        else:
+            self.head = SemanticSegmentationHead(
+                cfg.num_classes, cfg.anchor_stride, cfg.radius, *size
+            )
 
     def __call__(self, clip: jax.Array, train: bool = False) -> jax.Array:
-        """Logits `[B, classes]`.
+        """Logits: `[B, classes]` of a clip, `[B, T, classes]` of frames, `[B, T, N, classes]`.
 
         Args:
           clip: `[B, T, N, 3+C]`.
@@ -168,7 +189,19 @@ class PointATA(nn.Module):
         Raises:
           InputError: if the clip's shape does not fit the configuration.
         """
-        return self.head(self.features(clip, train), train)
+        kind = self.config.kind
+        if kind == "clip":
+            return self.head(self.features(clip, train), train)
+        if kind == "frame":
+            return self.head(self.features(clip, train), clip.shape[1], train)
+        levels, centres = self._levels(clip, self._head_levels, train)
+        return self.head(levels, centres, clip, train)
+
+    @property
+    def _head_levels(self) -> tuple[int, ...]:
+        """Blocks whose tokens a point's label is read from: after each third of the backbone."""
+        depth = self.config.backbone.depth
+        return tuple(sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)}))
 
     def tokens(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Embedder only: tokens `[B, T', n, D]` and centres `[B, T', n, 3]`."""
@@ -194,6 +227,12 @@ class PointATA(nn.Module):
 
     def features(self, clip: jax.Array, train: bool = False) -> jax.Array:
         """Tokens `[B, T', n, D]` after the adapted backbone and its final norm."""
+        return self._levels(clip, (self.config.backbone.depth - 1,), train)[0][0]
+
+    def _levels(
+        self, clip: jax.Array, blocks: tuple[int, ...], train: bool
+    ) -> tuple[list[jax.Array], jax.Array]:
+        """Tokens after each of `blocks`, all through the final norm, and the centres."""
         cfg = self.config
         x, centres = self.tokens(clip)
         x = x + self.temporal_embedding[:, None]
@@ -214,9 +253,12 @@ class PointATA(nn.Module):
             return model.backbone.blocks[index](_fold(x)).reshape(x.shape)
 
         step = nn.remat(adapted_block, static_argnums=(2,)) if cfg.remat else adapted_block
+        levels = []
         for index in range(cfg.backbone.depth):
             x = step(self, x, index)
-        return self.backbone.norm(x)
+            if index in blocks:
+                levels.append(self.backbone.norm(x))
+        return levels, centres
 
     def frozen_features(self, clip: jax.Array) -> jax.Array:
         """`features` of the bare frozen backbone on the same tokens: no adapters, no time.

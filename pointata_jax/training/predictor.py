@@ -93,7 +93,7 @@ class Predictor:
                 columns,
                 np.random.default_rng((seed, int(start))),
                 augment=False,
-            )
+            )[0]
             for start in starts
         ]
         mean = softmax(in_batches(self.logits, np.stack(clips), _BATCH)).mean(0)

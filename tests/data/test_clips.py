@@ -166,7 +166,7 @@ def test_make_clip_picks_channels_by_name():
         frames=2, points=4, channels=("number",), channel_mean=(2.0,), channel_std=(2.0,)
     )
     picked = clips.channel_positions(columns, config)
-    clip = clips.make_clip(points, offsets, 1, config, picked, rng(), augment=False)
+    clip, _ = clips.make_clip(points, offsets, 1, config, picked, rng(), augment=False)
     assert clip.shape == (2, 4, 4) and clip.dtype == np.float32
     assert sorted(clip[0, :, 3]) == [1.0, 1.5, 2.0, 2.5]
     assert sorted(clip[1, :, 3]) == [3.0, 3.5, 4.0, 4.0]  # 4.5 is clipped

@@ -10,6 +10,7 @@ import pytest
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
 from pointata_jax.data.registry import load_source
+from pointata_jax.data.schema import label_field
 from pointata_jax.data.splits import hold_out_fraction, hold_out_subjects
 from pointata_jax.data.videos import VideoSource, channel_statistics
 from pointata_jax.errors import InputError
@@ -23,17 +24,26 @@ EVAL_WINDOWS = 1 + 2 + 1 + 1 + 0 + 2
 class Records:
     """Records in memory that count how often each is read."""
 
-    def __init__(self, lengths=LENGTHS):
+    def __init__(self, lengths=LENGTHS, kind="clip"):
         rng = np.random.default_rng(0)
         self.reads = np.zeros(len(lengths), int)
         self.records = []
         for index, length in enumerate(lengths):
             sizes = rng.integers(3, 9, length).astype(np.int32)
+            points = rng.normal(size=(sizes.sum(), 4)).astype(np.float32)
+            labels = {
+                "clip": index % 3,
+                "frame": np.arange(length, dtype=np.int32) // 2 % 3,
+                # The fourth column repeats the label, so that a test sees whether they stay paired.
+                "point": np.arange(len(points), dtype=np.int32) % 3 - 1,
+            }[kind]
+            if kind == "point":
+                points[:, 3] = labels
             self.records.append(
                 {
-                    "points": rng.normal(size=(sizes.sum(), 4)).astype(np.float32),
+                    "points": points,
                     "frame_sizes": sizes,
-                    "label": index % 3,
+                    label_field(kind): labels,
                     "video_id": f"video{index}".encode(),
                     "subject": f"person{index // 2}".encode(),
                 }
@@ -47,9 +57,9 @@ class Records:
         return self.records[index]
 
 
-def source(lengths=LENGTHS, **options):
+def source(lengths=LENGTHS, kind="clip", **options):
     return VideoSource(
-        Records(lengths),
+        Records(lengths, kind),
         columns=("x", "y", "z", "velocity"),
         label_names=("a", "b", "c"),
         name="toy (train)",
@@ -70,14 +80,13 @@ def test_counts_labels_and_subjects():
     training = ClipSource(videos, CONFIG, training=True)
     assert (training.num_windows, training.num_videos, training.num_short) == (TRAIN_WINDOWS, 5, 1)
     assert np.bincount(training.windows[:, 0], minlength=6).tolist() == [2, 6, 1, 4, 0, 5]
-    assert np.bincount(training.labels).tolist() == [6, 6, 6]
     assert training.subjects == ("person0", "person1", "person2")
     assert ClipSource(videos, CONFIG, training=False).num_windows == EVAL_WINDOWS
 
 
 def test_the_cache_is_bounded_and_spares_reads():
     records = Records()
-    size = max(r["points"].nbytes + 8 * (len(r["frame_sizes"]) + 1) for r in records.records)
+    size = max(r["points"].nbytes + 8 * len(r["frame_sizes"]) + 12 for r in records.records)
 
     def wrap(cache_bytes):
         return VideoSource(
@@ -194,6 +203,33 @@ def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
     index = int(np.flatnonzero(together.windows[:, 0] == 3)[0])
     np.testing.assert_array_equal(alone["points"], together.clip(index)["points"])
     assert (alone["video"], alone["label"]) == (0, 0)
+
+
+def test_labels_of_frames_follow_their_frames():
+    videos = source(kind="frame")
+    assert videos.kind == "frame" and videos.labels is None
+    config = ClipConfig(frames=2, merge=3, points=6, eval_hop=6, short="repeat")
+    clips = ClipSource(videos, config, training=False)
+    # The last window is moved back to the end of the video, so that every frame is scored.
+    assert clips.windows[:, 1].tolist() == [0, 0, 3, 0, 0, 1, 0, 0, 2]
+    row = clips.clip(2)  # frames 3..8 of a video labelled 0 0 1 1 2 2 0 0 1
+    assert row["frame"].tolist() == [3, 6] and row["label"].tolist() == [-1, -1]
+    plain = ClipSource(videos, ClipConfig(frames=4, points=6, eval_hop=4), training=False)
+    row = plain.clip(1)
+    assert row["frame"].tolist() == [1, 2, 3, 4] and row["label"].tolist() == [0, 1, 1, 2]
+    batch = next(train_batches(videos, plain.config, batch_size=2, seed=0))
+    assert batch["label"].shape == batch["frame"].shape == (2, 4)
+    assert len(hold_out_fraction(videos, 0.3)[1]) == 2
+
+
+def test_labels_of_points_follow_their_points():
+    videos = source(kind="point")
+    config = ClipConfig(frames=3, points=7, channels=("velocity",))
+    config = config.with_statistics(channel_statistics(videos))
+    batch = next(train_batches(videos, config, batch_size=8, seed=0))
+    assert batch["label"].shape == (8, 3, 7) and "frame" not in batch
+    recovered = batch["points"][..., 3] * config.channel_std[0] + config.channel_mean[0]
+    np.testing.assert_allclose(recovered, batch["label"], atol=1e-5)
 
 
 def test_channels_arrive_standardised_by_training_statistics():
