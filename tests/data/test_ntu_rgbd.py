@@ -1,4 +1,4 @@
-"""NTU RGB+D from small archives in the public converter's layout: splits, thinning, damage."""
+"""NTU RGB+D from small archives in both public layouts: splits, thinning, depth maps, damage."""
 
 from __future__ import annotations
 
@@ -102,6 +102,56 @@ def test_thinned_videos_give_the_published_windows(frames):
     assert [2 * start for start in ours] == published
 
 
+def write_depth_maps(folder, name, frames=5):
+    image = pytest.importorskip("PIL.Image", reason="depth maps are read with Pillow")
+    rng = np.random.default_rng(0)
+    maps = rng.integers(800, 4000, (frames, 24, 32)) * (rng.random((frames, 24, 32)) < 0.1)
+    path = folder / "nturgb+d_depth_masked" / name
+    path.mkdir(parents=True)
+    for number, depth in enumerate(maps.astype(np.uint16), 1):
+        image.fromarray(depth).save(path / f"MDepth-{number:08d}.png")
+    return maps, path
+
+
+@pytest.mark.parametrize(("protocol", "focal"), [("corrected", 365.456), ("published", 280.0)])
+def test_depth_maps_become_points_in_metres(tmp_path, protocol, focal):
+    maps, _ = write_depth_maps(tmp_path / "raw", NAMES[0])
+    video = videos(build(tmp_path, tmp_path / "raw", protocol=protocol), "train")[NAMES[0]]
+    assert video["frame_sizes"].tolist() == [np.count_nonzero(depth) for depth in maps[::2]]
+    # Back into the image: every point falls on the middle of a pixel with its depth.
+    ends = np.cumsum(video["frame_sizes"])
+    for depth, end, size in zip(maps[::2], ends, video["frame_sizes"], strict=True):
+        x, y, z = video["points"][end - size : end].astype(np.float64).T
+        columns, rows = np.rint(x / z * focal + 16).astype(int), np.rint(y / z * focal + 12)
+        np.testing.assert_allclose(depth[rows.astype(int), columns] / 1000, z, atol=1e-6)
+        np.testing.assert_allclose(x / z * focal + 16, columns, atol=1e-3)
+
+
+def test_bad_depth_maps_are_named(tmp_path):
+    _, path = write_depth_maps(tmp_path / "raw", NAMES[0])
+    image = pytest.importorskip("PIL.Image", reason="depth maps are read with Pillow")
+    (tmp_path / "raw" / "ntu60.list").write_text(f"{NAMES[0]} 6\n")
+    with pytest.raises(InputError, match="A001 has 5 frames, its list says 6; the video is cut"):
+        build(tmp_path, tmp_path / "raw")
+    (tmp_path / "raw" / "ntu60.list").unlink()
+    third = path / "MDepth-00000003.png"
+    whole = third.read_bytes()
+    for size in (0, 40, len(whole) // 2):
+        third.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="MDepth-00000003.png is cut off or damaged"):
+            build(tmp_path, tmp_path / "raw")
+    image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(third)
+    with pytest.raises(InputError, match="MDepth-00000003.png is of mode RGB, expected 16 bits"):
+        build(tmp_path, tmp_path / "raw")
+    image.fromarray(np.zeros((4, 4), np.uint16)).save(third)
+    with pytest.raises(InputError, match="'S001C001P001R001A001', frame 1 has no points"):
+        build(tmp_path, tmp_path / "raw")
+    for png in path.iterdir():
+        png.unlink()
+    with pytest.raises(InputError, match=r"A001 holds no MDepth-\*.png"):
+        build(tmp_path, tmp_path / "raw")
+
+
 def made_up_recordings(per_half):
     """A full NTU RGB+D 60 of 158 pairs of setup and person, as many in each half as published."""
     people = [1 if n < per_half else 3 for n in range(158)]
@@ -132,7 +182,7 @@ def test_the_published_counts_are_asserted(tmp_path):
 def test_videos_missing_from_a_listed_archive_are_named(tmp_path):
     folder = write(tmp_path / "raw", lists=("ntu60",))
     (folder / "video" / f"{NAMES[1]}.npz").unlink()
-    with pytest.raises(InputError, match=f"lacks 1 of the 3 listed videos, .* {NAMES[1]}.npz"):
+    with pytest.raises(InputError, match=f"lacks 1 of the 3 listed videos, .* is {NAMES[1]};"):
         build(tmp_path, folder, partial=False)
     assert "test" not in build(tmp_path, folder).info.splits
 
@@ -145,7 +195,7 @@ def test_videos_missing_from_a_listed_archive_are_named(tmp_path):
         ("S001C004P001R001A001 5\n", "line 1: 'S001C004P001R001A001' is no video .* cameras to 3"),
         ("S001C001P001R001A121 5\n", "is no video .* actions to 120"),
         (f"{NAMES[3]} 5\n", "S018C001P045R001A061 does not belong to ntu60"),
-        (f"{NAMES[0]} 6\n", "A001.npz has 5 frames, its list says 6; the file is cut off"),
+        (f"{NAMES[0]} 6\n", "A001.npz has 5 frames, its list says 6; the video is cut off"),
     ],
 )
 def test_bad_lists_are_named(tmp_path, text, sentence):
@@ -183,7 +233,9 @@ def test_bad_files_are_named(tmp_path):
 def test_missing_archives_and_unknown_variants(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "S1.npz").write_bytes(b"")
-    with pytest.raises(InputError, match="holds no videos of NTU RGB.D. Expected there: one Ssss"):
+    with pytest.raises(
+        InputError, match="holds no videos of NTU RGB.D. Expected there: one folder Ssss"
+    ):
         build(tmp_path, tmp_path / "other")
     with pytest.raises(InputError, match="no data folder. Expected there"):
         build(tmp_path, tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""tfds builder of NTU RGB+D 60 and 120, from point clouds of the masked depth maps."""
+"""tfds builder of NTU RGB+D 60 and 120, from the masked depth maps or points made of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import object_arrays, schema, streaming
+from pointata_jax.data import schema, streaming
 from pointata_jax.data.ntu_rgbd import protocol as ntu
+from pointata_jax.data.ntu_rgbd import videos
 from pointata_jax.errors import InputError
 
 FRAME_STEP = 2
@@ -36,13 +37,14 @@ class NTUConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.ShardBasedBuilder):
     """NTU RGB+D: 60 or 120 actions, split by person, camera or setup.
 
-    Coordinates are those of the files, x to the right, y down, z away from the camera; the public
-    converter stores metres / 65.535 and assumes a focal length of 280 pixels. The subject of a
-    video is the number of its performer as text, such as "5".
+    x is to the right, y down and z away from the camera: in metres where the folder holds the depth
+    maps, in units of the files where it holds converted ones (`videos`). The subject of a video is
+    the number of its performer as text, such as "5".
 
-    Protocol "corrected" keeps at most `points_per_frame` points of a frame, drawn by the name of
-    the video: some 60 GB of records for ntu60. "published" keeps all of them, so that each clip is
-    drawn anew from whole frames, and takes several times the space.
+    Protocol "corrected" takes the focal length of the camera for depth maps, and keeps at most
+    `points_per_frame` points of a frame, drawn by the name of the video: some 60 GB of records for
+    ntu60. "published" takes the converter's focal length and keeps all points, so that each clip
+    is drawn anew from whole frames; that takes several times the space.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -75,16 +77,16 @@ class Builder(tfds.core.ShardBasedBuilder):
         if points_per_frame < 1:
             raise InputError(f"points_per_frame must be at least 1, it is {points_per_frame}.")
         self._partial = partial
-        self._limit = None
+        self._limit, self._focal_length = None, videos.PUBLISHED_FOCAL_LENGTH
         if streaming.check_protocol(protocol) == "corrected":
-            self._limit = points_per_frame
+            self._limit, self._focal_length = points_per_frame, videos.FOCAL_LENGTH
         super().__init__(file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
         """The files of a data folder that any variant would read."""
         lists = (ntu.find_list(data_dir, dataset) for dataset in ntu.LIST_NAMES)
-        return [*filter(None, lists), *ntu.find_files(data_dir).values()]
+        return [*filter(None, lists), *ntu.find_videos(data_dir).values()]
 
     @property
     def _dataset(self) -> str:
@@ -107,7 +109,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         folder = streaming.manual_folder(dl_manager, ntu.WHERE)
-        files = ntu.find_files(folder)
+        files = ntu.find_videos(folder)
         if not files:
             raise InputError(f"The folder {folder} holds no videos of NTU RGB+D. {ntu.WHERE}")
         list_file = ntu.find_list(folder, self._dataset)
@@ -130,17 +132,17 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _make_examples(
         self, key: ntu.Recording, path: Path, listed: Mapping[ntu.Recording, int] | None
     ) -> Iterator[streaming.Example]:
-        frames = object_arrays.read_frames(path, "data")
-        if listed is not None and len(frames) != listed[key]:
-            raise InputError(
-                f"{path} has {len(frames)} frames, its list says {listed[key]}; the file is cut "
-                "off, convert the video again."
-            )
+        frames = videos.read_video(
+            path,
+            step=FRAME_STEP,
+            expected_frames=None if listed is None else listed[key],
+            focal_length=self._focal_length,
+        )
         rng = np.random.default_rng(zlib.crc32(key.video_id.encode()))
         yield (
             key.video_id,
             schema.make_example(
-                [self._draw(frame, rng) for frame in frames[::FRAME_STEP]],
+                [self._draw(frame, rng) for frame in frames],
                 video_id=key.video_id,
                 subject=str(key.performer),
                 labels=key.label,

@@ -7,8 +7,9 @@ Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pointata_jax.errors import InputError
@@ -164,11 +165,11 @@ FILE_SUFFIX = ".npz"
 LIST_NAMES = {"ntu60": "ntu60.list", "ntu120": "ntu120.list"}
 
 WHERE = (
-    "Expected there: one SsssCcccPpppRrrrAaaa.npz per video (56,880 of NTU RGB+D, 114,480 of NTU "
-    "RGB+D 120), made of the masked depth maps by the public converter depth2point4ntu.py of the "
-    "repository github.com/hehefan/Point-Spatio-Temporal-Convolution; rose1.ntu.edu.sg hands out "
-    "the maps after registration. With that repository's ntu60.list or ntu120.list beside them the "
-    "number of frames of each video is checked too."
+    "Expected there: one folder SsssCcccPpppRrrrAaaa of masked depth maps per video (56,880 of NTU "
+    "RGB+D, 114,480 of NTU RGB+D 120; rose1.ntu.edu.sg hands them out after registration), or one "
+    "SsssCcccPpppRrrrAaaa.npz per video, made of these by the public converter depth2point4ntu.py "
+    "of the repository github.com/hehefan/Point-Spatio-Temporal-Convolution. With that "
+    "repository's ntu60.list or ntu120.list beside them the frames of each video are counted too."
 )
 
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -235,8 +236,8 @@ def dataset_of(variant: str) -> str:
     return variant.split("_")[0]
 
 
-def find_files(folder: str | Path) -> dict[Recording, Path]:
-    """The video files of a folder and its sub-folders, in order of recording.
+def find_videos(folder: str | Path) -> dict[Recording, Path]:
+    """The video files and folders below a folder, in order of recording.
 
     Raises:
       InputError: the folder is missing, or holds a video twice.
@@ -245,14 +246,21 @@ def find_files(folder: str | Path) -> dict[Recording, Path]:
     if not folder.is_dir():
         raise InputError(f"The data folder {folder} does not exist.")
     found: dict[Recording, Path] = {}
-    for path in sorted(folder.rglob(f"S*{FILE_SUFFIX}")):
-        if not _NAME.fullmatch(path.stem):
-            continue
-        key = parse_name(path.stem, path)
+    for path in _walk(folder):
+        key = parse_name(path.name.removesuffix(FILE_SUFFIX), path)
         if key in found:
             raise InputError(f"{found[key]} and {path} are the same video; remove one.")
         found[key] = path
     return dict(sorted(found.items()))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files and folders named like videos; the millions of images in the folders are not seen."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if _NAME.fullmatch(entry.name.removesuffix(FILE_SUFFIX)):
+            yield Path(entry.path)
+        elif entry.is_dir():
+            yield from _walk(Path(entry.path))
 
 
 def find_list(folder: str | Path, dataset: str) -> Path | None:
@@ -303,7 +311,7 @@ def select_videos(
         if missing and not partial:
             raise InputError(
                 f"{where} lacks {len(missing)} of the {len(listed)} listed videos, the first is "
-                f"{missing[0].video_id}{FILE_SUFFIX}; complete the copy, or give partial=True."
+                f"{missing[0].video_id}; complete the copy, or give partial=True."
             )
     if len(keys) != NUM_VIDEOS[dataset] and not partial:
         raise InputError(
