@@ -19,6 +19,9 @@ COORDINATES = ("x", "y", "z")
 Kind = Literal["clip", "frame", "point"]
 """What carries a label: a whole clip, each frame, or each point."""
 
+IGNORED = -1
+"""Label of a frame or point that is neither trained on nor scored; a clip always has a class."""
+
 _LABEL_FIELDS: dict[str, str] = {"clip": "label", "frame": "frame_labels", "point": "point_labels"}
 
 
@@ -119,7 +122,7 @@ def make_example(
       video_id: name of the video, unique in its split; errors use it.
       subject: who performed it; the recording's name where people are not known.
       labels: class of the clip, of each frame [T], or of each point [ΣN], by `kind`.
-      num_classes: labels lie in [0, num_classes).
+      num_classes: labels lie in [0, num_classes); a frame or a point may also be `IGNORED`.
       kind: "clip", "frame" or "point".
       frame_sizes: points of each frame [T], when `frames` is flat.
 
@@ -201,10 +204,12 @@ def _check_labels(
         raise InputError(
             f"Video {video_id!r}: labels have shape {array.shape}, expected {shape} (kind {kind})."
         )
-    if array.size and (array.min() < 0 or array.max() >= num_classes):
-        bad = int(array.min() if array.min() < 0 else array.max())
+    lowest = 0 if kind == "clip" else IGNORED
+    if array.size and (array.min() < lowest or array.max() >= num_classes):
+        bad = int(array.min() if array.min() < lowest else array.max())
+        ignored = "" if kind == "clip" else f", and is not {IGNORED} (ignored)"
         raise InputError(
             f"Video {video_id!r}: label {bad} is outside 0..{num_classes - 1}, the range of the "
-            f"{num_classes} classes."
+            f"{num_classes} classes{ignored}."
         )
     return array.astype(np.int32)

@@ -1,1 +1,1 @@
-"""Metrics on NumPy arrays; nothing here knows a model."""
+"""Metrics on arrays; nothing here knows a model."""

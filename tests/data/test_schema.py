@@ -42,6 +42,16 @@ def test_a_video_survives_serialisation(kind):
     assert (back["video_id"], back["subject"]) == (b"v7", b"s2")
 
 
+@pytest.mark.parametrize(("kind", "labels"), [("frame", [0, -1, 1]), ("point", [-1] * 5 + [1])])
+def test_frames_and_points_may_be_ignored(kind, labels):
+    features = schema.video_features(COLUMNS, NAMES, kind)
+    video = example(kind=kind, labels=labels)
+    back = features.deserialize_example_np(features.serialize_example(video))
+    np.testing.assert_array_equal(back[schema.label_field(kind)], labels)
+    with pytest.raises(InputError, match=r"label -2 is outside 0\.\.1, .* is not -1 \(ignored\)"):
+        example(kind=kind, labels=[-2, *labels[1:]])
+
+
 @pytest.mark.parametrize("kind", ["clip", "frame"])
 def test_names_are_read_back_from_the_saved_features(kind, tmp_path):
     schema.video_features(COLUMNS, NAMES, kind).save_config(str(tmp_path))

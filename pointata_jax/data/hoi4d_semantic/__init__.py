@@ -1,0 +1,1 @@
+"""HOI4D: what each point of an indoor scene belongs to."""

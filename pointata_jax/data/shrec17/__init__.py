@@ -1,0 +1,1 @@
+"""SHREC'17: hand gestures before a depth camera."""

@@ -1,0 +1,236 @@
+"""Finds and reads the gestures of SHREC'17, as PointLSTM's pipeline makes points of them.
+
+Layout: the challenge's lists `train_gestures.txt` and `test_gestures.txt`, a line of seven numbers
+per gesture (gesture, finger, subject, trial, label of 14, label of 28, frames of the depth video),
+and one `gesture_*/finger_*/subject_*/essai_*/pts_label.npy` per gesture: int [32, 256, 8], key
+frames of 256 points with row, column, depth and time, and then the same in millimetres (down,
+right, depth; focal length 463.889) and time once more.
+
+De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and Skeletal Dataset.
+3DOR 2017. Min et al.: An Efficient PointLSTM for Point Clouds Based Gesture Recognition. CVPR 2020
+(repository VIPL-SLP/pointlstm-gesture-recognition-pytorch).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pointata_jax.data.array_files import check_numbers, read_npy
+from pointata_jax.errors import InputError
+
+GESTURES: tuple[str, ...] = (
+    "grab",
+    "tap",
+    "expand",
+    "pinch",
+    "rotate clockwise",
+    "rotate counter-clockwise",
+    "swipe right",
+    "swipe left",
+    "swipe up",
+    "swipe down",
+    "swipe x",
+    "swipe +",
+    "swipe v",
+    "shake",
+)
+FINGERS = ("one finger", "whole hand")
+
+CLASSES: dict[int, tuple[str, ...]] = {
+    14: GESTURES,
+    28: tuple(f"{gesture} ({fingers})" for gesture in GESTURES for fingers in FINGERS),
+}
+"""By number of classes, in label order."""
+
+COUNTS = {"train": 1960, "test": 840}
+NUM_SUBJECTS = 28
+FRAMES, POINTS = 32, 256
+
+LIST_NAMES = {"train": "train_gestures.txt", "test": "test_gestures.txt"}
+POINTS_NAME = "pts_label.npy"
+WHERE = (
+    "Expected there: train_gestures.txt and test_gestures.txt of SHREC'17 (HandGestureDataset_"
+    "SHREC2017) and the folders gesture_*/finger_*/subject_*/essai_* with a pts_label.npy each, "
+    "2,800 in all, which shrec17_process.py of github.com/VIPL-SLP/"
+    "pointlstm-gesture-recognition-pytorch makes of the depth videos (folder Processed_SHREC2017)."
+)
+
+# Channels of the files.
+_ROW, _COLUMN, _DEPTH = 0, 1, 2
+_DOWN, _RIGHT, _AWAY = 4, 5, 6
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Gesture:
+    """Name of one gesture video; all numbers count from 1 as in the data set."""
+
+    gesture: int
+    finger: int
+    subject: int
+    trial: int
+
+    @property
+    def video_id(self) -> str:
+        """Path in the archive, such as "gesture_1/finger_2/subject_3/essai_4"."""
+        return (
+            f"gesture_{self.gesture}/finger_{self.finger}/subject_{self.subject}/essai_{self.trial}"
+        )
+
+    def label(self, num_classes: int) -> int:
+        """Index into `CLASSES[num_classes]`."""
+        if num_classes == 14:
+            return self.gesture - 1
+        return 2 * (self.gesture - 1) + self.finger - 1
+
+
+def read_list(path: Path) -> list[Gesture]:
+    """The gestures of a split list, in its order.
+
+    Raises:
+      InputError: a line of another form, a number that does not exist, labels that contradict the
+        gesture, or a gesture listed twice.
+    """
+    found: dict[Gesture, None] = {}
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        where = f"{path}, line {number}"
+        if len(words) != 7 or not all(word.isdigit() for word in words):
+            raise InputError(
+                f"{where} is not of the form 'gesture finger subject essai label14 label28 frames'."
+            )
+        *numbers, label14, label28, _ = (int(word) for word in words)
+        key = Gesture(*numbers)
+        limits = (len(GESTURES), len(FINGERS), NUM_SUBJECTS)
+        if any(not 1 <= n <= limit for n, limit in zip(numbers[:3], limits, strict=True)):
+            raise InputError(
+                f"{where}: {key.video_id} does not exist, there are {limits[0]} gestures, "
+                f"{limits[1]} ways and {limits[2]} subjects."
+            )
+        if (label14, label28) != (key.label(14) + 1, key.label(28) + 1):
+            raise InputError(
+                f"{where}: the labels {label14} and {label28} are not those of {key.video_id}, "
+                f"{key.label(14) + 1} and {key.label(28) + 1}; copy the list again."
+            )
+        if key in found:
+            raise InputError(f"{where} lists {key.video_id} a second time.")
+        found[key] = None
+    return list(found)
+
+
+def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[Gesture]]:
+    """The gestures of "train" and "test", as the lists of a folder or below say.
+
+    Raises:
+      InputError: a list is missing, doubled, damaged or, unless `partial`, not of the published
+        length; or a gesture is in both.
+    """
+    splits: dict[str, list[Gesture]] = {}
+    for split, name in LIST_NAMES.items():
+        paths = sorted(Path(folder).rglob(name))
+        if len(paths) != 1:
+            problem = f"holds {len(paths)} files {name}" if paths else f"lacks {name}"
+            raise InputError(f"The folder {folder} {problem}; one is needed. {WHERE}")
+        splits[split] = read_list(paths[0])
+    counts = {split: len(keys) for split, keys in splits.items()}
+    if counts != COUNTS and not partial:
+        raise InputError(
+            f"The lists in {folder} name {counts['train']} training and {counts['test']} test "
+            f"gestures, the published ones {COUNTS['train']} and {COUNTS['test']}; copy them again."
+        )
+    both = sorted(set(splits["train"]) & set(splits["test"]))
+    if both:
+        raise InputError(f"Both lists in {folder} name {both[0].video_id}; copy them again.")
+    return splits
+
+
+def find_files(folder: str | Path) -> dict[str, Path]:
+    """The point files of a folder and its sub-folders, by `Gesture.video_id`.
+
+    Raises:
+      InputError: the folder is missing, or holds a gesture twice.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"The data folder {folder} does not exist.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob(POINTS_NAME)):
+        name = "/".join(path.parts[-5:-1])
+        if name in found:
+            raise InputError(f"{found[name]} and {path} are the same gesture; remove one.")
+        found[name] = path
+    return found
+
+
+def present_gestures(
+    splits: Mapping[str, Sequence[Gesture]], files: Mapping[str, Path], *, partial: bool = False
+) -> dict[str, list[Gesture]]:
+    """The listed gestures that have a file; InputError if one has none, unless `partial`."""
+    for split, keys in splits.items():
+        missing = [key.video_id for key in keys if key.video_id not in files]
+        if missing and not partial:
+            raise InputError(
+                f"{len(missing)} of the {len(keys)} {split} gestures have no {POINTS_NAME}, the "
+                f"first is {missing[0]}; complete the copy, or give partial=True. {WHERE}"
+            )
+    return {split: [key for key in keys if key.video_id in files] for split, keys in splits.items()}
+
+
+def read_array(path: Path, *, partial: bool = False) -> np.ndarray:
+    """The array of a point file as it is, int [T, N, 8].
+
+    Args:
+      path: a `pts_label.npy`.
+      partial: accept other numbers of frames and points.
+
+    Raises:
+      InputError: the file is cut off, or of another form.
+    """
+    array = read_npy(path)
+    fits = array.ndim == 3 and array.shape[2] == 8 and array.size
+    if not fits or (array.shape[:2] != (FRAMES, POINTS) and not partial):
+        raise InputError(
+            f"{path} has shape {array.shape}, expected ({FRAMES}, {POINTS}, 8); make it again."
+        )
+    check_numbers(array, "iu", "its values", path)
+    if array[..., _DEPTH].min() < 0:
+        raise InputError(f"{path} holds negative depths; make it again.")
+    return array
+
+
+def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
+    """Points in metres, x to the right, y up, z away from the camera: T' arrays float32 [n, 3].
+
+    Points without depth are what the pipeline writes where it found no hand; they are left out,
+    and so are frames that hold nothing else.
+
+    Raises:
+      InputError: no frame has a point.
+    """
+    metres = array[..., [_RIGHT, _DOWN, _AWAY]].astype(np.float32) / 1000
+    metres[..., 1] *= -1
+    seen = array[..., _DEPTH] > 0
+    frames = [points[mask] for points, mask in zip(metres, seen, strict=True) if mask.any()]
+    if not frames:
+        raise InputError(f"{where} has no point with a depth in any frame; make it again.")
+    return frames
+
+
+def published_frames(array: np.ndarray) -> np.ndarray:
+    """Points as PointLSTM's loader normalises them, float32 [T, N, 3]: row, column, depth.
+
+    Pixels are centred over the whole video and divided by 120 and 160; depth is standardised over
+    the video. Points without depth stay, as there.
+    """
+    row, column, depth = (
+        array[..., channel].astype(np.float64) for channel in (_ROW, _COLUMN, _DEPTH)
+    )
+    if depth.max() > depth.min():
+        depth = (depth - depth.mean()) / depth.std()
+    scaled = ((row - row.mean()) / 120, (column - column.mean()) / 160, depth)
+    return np.stack(scaled, axis=-1).astype(np.float32)
