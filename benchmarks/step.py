@@ -18,7 +18,7 @@ import numpy as np
 from experiments import command_line
 from pointata_jax.models.point_mae import PRESETS
 from pointata_jax.models.pointata import PointATA, PointATAConfig
-from pointata_jax.tasks import recognition
+from pointata_jax.tasks.losses import make_loss
 from pointata_jax.training.optimizer import OptimizerConfig, make_optimizer
 from pointata_jax.training.partition import (
     assign_groups,
@@ -59,7 +59,7 @@ def main(args: Args) -> None:
         trainable, frozen = split(variables["params"], groups)
         optimizer = make_optimizer(OptimizerConfig(), trainable_groups(groups))
         model_state = {"batch_stats": variables["batch_stats"]}
-        step = make_train_step(recognition.make_loss(model), optimizer)
+        step = make_train_step(make_loss(model), optimizer)
         state = create_train_state(trainable, model_state, optimizer)
         state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
         memory = step.lower(state, frozen, batch, jax.random.key(1)).compile().memory_analysis()  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ class Args:
 def main(args: Args) -> None:
     from pointata_jax.data.clips import reorder_frames
     from pointata_jax.errors import InputError
-    from pointata_jax.tasks import recognition
+    from pointata_jax.tasks import SCORES
     from pointata_jax.training.predictor import load_run
     from pointata_jax.training.run_folder import (
         RunFolder,
@@ -50,6 +50,7 @@ def main(args: Args) -> None:
         raise InputError(f"unknown split {args.split!r}: choose test or validation.")
     enable_compilation_cache()
     predictor = load_run(args.run)
+    unseen = (RunFolder.open(args.run).read_result() or {}).get("classes_not_in_training", ())
     place = DataPlace(args.data_dir, args.cache_dir)
     if args.split == "test":
         videos = load_split(predictor.task, place, "test")
@@ -58,10 +59,11 @@ def main(args: Args) -> None:
             raise InputError(f"{args.run} was trained on all training videos: evaluate the test.")
         videos = load_training(predictor.task, place).validation
         assert videos is not None
-    scores = recognition.score(
+    scores = SCORES[predictor.task.kind](
         lambda batch: predictor.logits(reorder_frames(batch["points"], args.frames, args.seed)),
         evaluation_batches(videos, predictor.task.clip, args.batch_size),
         predictor.class_names,
+        seen=[i for i, name in enumerate(predictor.class_names) if name not in unseen],
     )
     content = {"run": args.run, "split": args.split, "frames": args.frames, **scores}
     write_json(predictor.folder / f"evaluation-{args.split}-{args.frames}.json", content)

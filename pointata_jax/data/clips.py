@@ -332,14 +332,13 @@ def make_clip(
       kind: what carries a label.
 
     Returns:
-      float32 `[T, N, 3+C]` and int32 `[]`, `[T]` (merged frames: the label that all of them share,
-      else -1) or `[T, N]`.
+      float32 `[T, N, 3+C]` and int32 `[]`, `[T]` (of merged frames that of the first) or
+      `[T, N]`.
     """
     chosen = sample_clip(points, offsets, start, config, rng)
     labels = np.asarray(labels, np.int32)
     if kind == "frame":
-        merged = labels[clip_frames(len(offsets) - 1, start, config)]
-        labels = np.where((merged == merged[:, :1]).all(1), merged[:, 0], -1).astype(np.int32)
+        labels = labels[clip_frames(len(offsets) - 1, start, config)[:, 0]]
     elif kind == "point":
         labels = labels[chosen]
     # `take` is three times as fast as indexing with an array of rows.

@@ -50,6 +50,11 @@ class ClipSource:
         self.videos = videos
         self.config = config
         self._columns = channel_positions(videos.columns, config)
+        if videos.kind == "frame" and config.merge > 1:
+            raise InputError(
+                f"Frames of {videos.name} carry labels, so they cannot be merged: set merge=1, and "
+                "merge sensor frames when the data set is prepared."
+            )
         if len(config.channel_mean) != len(config.channels):
             raise InputError(
                 f"The channels {config.channels} have no training statistics: call "

@@ -13,14 +13,17 @@ from pointata_jax.data.schema import column_names, label_names
 from pointata_jax.data.videos import DEFAULT_CACHE_BYTES, VideoSource
 from pointata_jax.errors import InputError
 
-_BUILDERS = {
-    "synthetic_actions": "pointata_jax.data.synthetic_actions.synthetic_actions_dataset_builder",
-    "radhar": "pointata_jax.data.radhar.radhar_dataset_builder",
-    "msr_action3d": "pointata_jax.data.msr_action3d.msr_action3d_dataset_builder",
-}
-
-DATASETS = tuple(_BUILDERS)
-"""Names of the data sets."""
+DATASETS = (
+    "synthetic_actions",
+    "radhar",
+    "msr_action3d",
+    "ntu_rgbd",
+    "shrec17",
+    "hoi4d",
+    "hoi4d_semantic",
+    "synthia",
+)
+"""Names of the data sets; each is a package of this one with a tfds builder."""
 
 GENERATED = frozenset({"synthetic_actions"})
 """Data sets that are made by the program and need no data folder."""
@@ -28,9 +31,9 @@ GENERATED = frozenset({"synthetic_actions"})
 
 def builder_class(name: str) -> Any:
     """The tfds builder class of a data set, imported on first use."""
-    if name not in _BUILDERS:
+    if name not in DATASETS:
         raise InputError(f"Unknown data set {name!r}: use one of {', '.join(DATASETS)}.")
-    return importlib.import_module(_BUILDERS[name]).Builder
+    return importlib.import_module(f"pointata_jax.data.{name}.{name}_dataset_builder").Builder
 
 
 def prepare(
@@ -123,6 +126,7 @@ def load_source(
         label_names=label_names(features),
         name=f"{name} ({split})",
         cache_bytes=cache_bytes,
+        index_path=None if "[" in split else records / f"index_{split}.npz",
     )
 
 

@@ -38,9 +38,10 @@ def hold_out_fraction(
 ) -> tuple[VideoSource, VideoSource]:
     """Splits training videos into (the others, a share of the recordings of every class).
 
-    Videos whose frames or points carry the labels count as one class. A class with two or more recordings gives at least one and keeps at least one; a class with one
-    keeps it for training. The choice depends on the names of the recordings and the seed, not on
-    the order in which they are stored.
+    Videos whose frames or points carry the labels count as one class. A class with two or more
+    recordings gives at least one and keeps at least one; a class with one keeps it for training.
+    The choice depends on the names of the recordings and the seed, not on the order in which they
+    are stored.
 
     Args:
       videos: training videos.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, get_args
+from pathlib import Path
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 
@@ -45,22 +47,67 @@ class Video:
     subject: str
 
 
+@dataclasses.dataclass(frozen=True)
+class VideoIndex:
+    """What has to be known of every video before the first clip is cut.
+
+    Attributes:
+      kind: what carries a label: "clip", "frame" or "point".
+      present: bool `[V, K]`, which classes occur in each video.
+      subjects: subject of each video.
+      video_ids: name of each video.
+      num_frames: int32 `[V]`, sensor frames of each video.
+    """
+
+    kind: Kind
+    present: np.ndarray
+    subjects: tuple[str, ...]
+    video_ids: tuple[str, ...]
+    num_frames: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.num_frames)
+
+    def select(self, indices: np.ndarray) -> VideoIndex:
+        """The part of it about the videos at `indices`."""
+        return VideoIndex(
+            self.kind,
+            self.present[indices],
+            tuple(self.subjects[i] for i in indices),
+            tuple(self.video_ids[i] for i in indices),
+            self.num_frames[indices],
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes it as `path`, an npz file, atomically."""
+        partial = path.with_name(f".{os.getpid()}-{path.name}")
+        np.savez(partial, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Path) -> VideoIndex:
+        """Inverse of `save`."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(
+                cast(Kind, str(file["kind"])),
+                file["present"],
+                tuple(file["subjects"].tolist()),
+                tuple(file["video_ids"].tolist()),
+                file["num_frames"],
+            )
+
+
 class VideoSource:
     """Random access to the videos of one split.
 
-    The first use reads every video once for its label, subject and length. Decoded videos stay in
-    a least-recently-used cache of `cache_bytes`, shared with the subsets made by `select`; reading
-    is safe from several threads.
+    Decoded videos stay in a least-recently-used cache of `cache_bytes`, shared with the subsets
+    made by `select`; reading is safe from several threads.
 
     Attributes:
       name: for messages, such as "radhar (train)".
       columns: names of the columns of `Video.points`.
       label_names: class names in label order.
-      kind: what carries a label: "clip", "frame" or "point".
-      labels: int32 `[V]`, class of each video; None unless `kind` is "clip".
-      subjects: subject of each video.
-      video_ids: name of each video.
-      num_frames: int32 `[V]`, sensor frames of each video.
+      index: kind of label, lengths, subjects, names and classes of the videos.
     """
 
     def __init__(
@@ -71,8 +118,15 @@ class VideoSource:
         label_names: Sequence[str],
         name: str = "videos",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        index_path: Path | None = None,
     ):
-        """Wraps `records`, examples in the form of `schema.video_features`."""
+        """Wraps `records`, examples in the form of `schema.video_features`.
+
+        Args:
+          records: the examples.
+          columns, label_names, name, cache_bytes: see the class.
+          index_path: where the index is kept; made by reading every video once where it is missing.
+        """
         self.name = name
         self.columns = check_columns(columns)
         self.label_names = tuple(label_names)
@@ -80,18 +134,60 @@ class VideoSource:
         self._indices = np.arange(len(records))
         if not len(records):
             raise InputError(f"{name} holds no videos.")
-        labels, subjects, names, lengths = [], [], [], []
-        for index in range(len(records)):
+        if index_path is not None and index_path.is_file():
+            self.index = VideoIndex.load(index_path)
+        else:
+            self.index = self._read_index()
+            if index_path is not None:
+                self.index.save(index_path)
+
+    def _read_index(self) -> VideoIndex:
+        subjects, names, lengths = [], [], []
+        present = np.zeros((len(self), self.num_classes), bool)
+        for index in range(len(self)):
             video = self[index]
-            labels.append(video.labels)
+            classes = np.unique(video.labels)
+            present[index, classes[classes >= 0]] = True
             subjects.append(video.subject)
             names.append(video.video_id)
             lengths.append(len(video.offsets) - 1)
-        self.kind = _kind(self._store.label_fields, name)
-        self.labels = np.array(labels, np.int32) if self.kind == "clip" else None
-        self.subjects = tuple(subjects)
-        self.video_ids = tuple(names)
-        self.num_frames = np.array(lengths, np.int32)
+        return VideoIndex(
+            _kind(self._store.label_fields, self.name),
+            present,
+            tuple(subjects),
+            tuple(names),
+            np.array(lengths, np.int32),
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """What carries a label: "clip", "frame" or "point"."""
+        return self.index.kind
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Class of each video, int32 `[V]`; None unless `kind` is "clip"."""
+        return self.index.present.argmax(1).astype(np.int32) if self.kind == "clip" else None
+
+    @property
+    def present_labels(self) -> tuple[int, ...]:
+        """Classes that occur in these videos, sorted."""
+        return tuple(np.flatnonzero(self.index.present.any(0)).tolist())
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subject of each video."""
+        return self.index.subjects
+
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Name of each video."""
+        return self.index.video_ids
+
+    @property
+    def num_frames(self) -> np.ndarray:
+        """Sensor frames of each video, int32 `[V]`."""
+        return self.index.num_frames
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -116,12 +212,9 @@ class VideoSource:
             raise InputError(f"The part {name!r} of {self.name} would hold no videos.")
         part = object.__new__(VideoSource)
         part.name = name or self.name
-        part.columns, part.label_names, part.kind = self.columns, self.label_names, self.kind
+        part.columns, part.label_names = self.columns, self.label_names
         part._store, part._indices = self._store, self._indices[indices]
-        part.labels = None if self.labels is None else self.labels[indices]
-        part.num_frames = self.num_frames[indices]
-        part.subjects = tuple(self.subjects[i] for i in indices)
-        part.video_ids = tuple(self.video_ids[i] for i in indices)
+        part.index = self.index.select(indices)
         return part
 
 

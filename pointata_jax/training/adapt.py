@@ -15,7 +15,8 @@ from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
-from pointata_jax.tasks import recognition
+from pointata_jax.tasks import SCORES
+from pointata_jax.tasks.losses import make_loss
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.config import AdaptSettings
@@ -110,7 +111,7 @@ def adapt(
       start: tuning and initial parameters.
       data: training videos; without a validation part the last step is kept.
       run: where log, checkpoints, `adapter.safetensors` and `result.json` go.
-      score: the figure of `metrics.classification` that decides between checkpoints.
+      score: the figure of the task's scores that decides between checkpoints.
       test: gives the test videos, called after training; None to leave them unread.
       learning_rate: instead of the tuning's own in `settings`.
       seed: of initialisation, data and dropout.
@@ -148,10 +149,11 @@ def adapt(
             # Every host holds the logits of the global batch; its own rows are a block of them.
             return np.split(logits, jax.process_count())[jax.process_index()]
 
-        return recognition.score(
+        return SCORES[config.kind](
             predict,
             evaluation_batches(videos, data.clip, settings.batch_size),
             videos.label_names,
+            data.train.present_labels,
         )
 
     validation = data.validation
@@ -160,7 +162,11 @@ def adapt(
             create_train_state(trainable, model_state, optimizer, mesh=mesh),
             frozen,
             make_train_step(
-                recognition.make_loss(PointATA(config), label_smoothing=settings.label_smoothing),
+                make_loss(
+                    PointATA(config),
+                    label_smoothing=settings.label_smoothing,
+                    class_weights=settings.class_weights,
+                ),
                 optimizer,
                 mesh=mesh,
                 schedule=learning_rate_schedule(optimizer_config),
@@ -205,6 +211,11 @@ def adapt(
         "learning_rate": optimizer_config.learning_rate,
         "validation": fitted.best,
         "num_train_videos": data.train.num_videos,
+        "classes_not_in_training": [
+            name
+            for label, name in enumerate(data.train.label_names)
+            if label not in data.train.present_labels
+        ],
         "parameters": {
             "trainable": sum(parts.values()),
             "trainable_without_head": sum(parts.values()) - parts.get("head", 0),

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pointata_jax import ops
 from pointata_jax.alignment import (
     OBJECTIVES,
     Objective,
@@ -42,25 +43,71 @@ from pointata_jax.training.task_data import TaskData, spread_clips
 _BATCH = 32
 
 
-def clip_features(config: P4DConfig, params: Mapping[str, Any], clips: jax.Array) -> jax.Array:
-    """What is aligned, one vector per clip `[B, D]`: the mean over its tokens."""
-    tokens, _ = P4DEmbedder(config).apply({"params": params}, clips)  # type: ignore[misc]
-    return tokens.mean((1, 2))
+def label_units(
+    config: P4DConfig, params: Mapping[str, Any], clips: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What is aligned: one vector for each unit that has a label of its own.
+
+    Args:
+      config, params: the embedder.
+      clips: `[B, T, N, 3+C]`.
+      labels: of the clips `[B]`, the frames `[B, T]` or the points `[B, T, N]`.
+
+    Returns:
+      Vectors `[B, U, D]` and labels `[B, U]`: the mean over the tokens of a clip (U = 1) or of an
+      anchor frame (U = T'), or every token (U = T'n) with the label of the point at its centre.
+    """
+    tokens, centres = P4DEmbedder(config).apply({"params": params}, clips)  # type: ignore[misc]
+    if labels.ndim == 1:
+        return tokens.mean((1, 2))[:, None], labels[:, None]
+    labels = labels[:, :: config.anchor_stride]
+    if labels.ndim == 2:
+        return tokens.mean(2), labels
+    points = ops.knn(centres, clips[:, :: config.anchor_stride, :, :3], 1)[..., 0]
+    labels = jnp.take_along_axis(labels, points, axis=-1)
+    batch, width = len(clips), tokens.shape[-1]
+    return tokens.reshape(batch, -1, width), labels.reshape(batch, -1)
 
 
-def _features_of(config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray) -> np.ndarray:
-    """`clip_features` of any number of clips, a batch at a time."""
-    return in_batches(lambda batch: _embed(config, params, batch), clips, _BATCH)
+def draw_units(
+    key: jax.Array, features: jax.Array, labels: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """`count` units at random, `[n, D]` and `[n]`, of `[B, U, D]` and `[B, U]`; all if fewer.
+
+    Units labelled -1 are passed over, and others repeated in their place.
+    """
+    units = labels.shape[1]
+    features, labels = features.reshape(-1, features.shape[-1]), labels.reshape(-1)
+    if units == 1 and len(labels) <= count:
+        return features, labels
+    count = min(count, len(labels))
+    labelled = labels >= 0
+    chosen = jax.lax.top_k(jax.random.uniform(key, labels.shape) + labelled, count)[1]
+    chosen = chosen[jnp.arange(count) % jnp.clip(labelled.sum(), 1, count)]
+    return features[chosen], labels[chosen]
 
 
-_embed = jax.jit(clip_features, static_argnums=0)
+_embed = jax.jit(label_units, static_argnums=0)
+
+
+def _units_of(
+    config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`label_units` of any number of clips, a batch at a time."""
+    rows = np.arange(len(clips))
+    return in_batches(lambda i: _embed(config, params, clips[i], labels[i]), rows, _BATCH)
 
 
 def match_moments(
-    config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray, bank: SourceBank
+    config: P4DConfig,
+    params: Mapping[str, Any],
+    clips: np.ndarray,
+    labels: np.ndarray,
+    bank: SourceBank,
 ) -> dict[str, Any]:
     """The embedder with its last layer moved to the bank's mean and deviation on `clips`."""
-    moments = feature_moments(jnp.asarray(_features_of(config, params, clips)))
+    features = _units_of(config, params, clips, labels)[0]
+    moments = feature_moments(jnp.asarray(features.reshape(-1, features.shape[-1])))
     return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardisation())}
 
 
@@ -103,21 +150,26 @@ def align(
         OTDDConfig(label_weight=settings.label_weight),
     )
     init_key, report_key, step_key = jax.random.split(jax.random.key(seed), 3)
-    train_clips, _ = spread_clips(data.train, data.clip, settings.report_clips, training=True)
+    train_clips, train_labels = spread_clips(
+        data.train, data.clip, settings.report_clips, training=True
+    )
     held_clips, held_labels = spread_clips(
         data.validation, data.clip, settings.report_clips, training=False
     )
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
-    shown = sample_source(bank, report_key, len(held_labels))
 
     def report(params: Mapping[str, Any]) -> dict[str, float]:
-        features = standardise(_features_of(embedder, params, held_clips), bank)
+        units = _units_of(embedder, params, held_clips, held_labels)
+        features, labels = draw_units(
+            report_key, *(jnp.asarray(part) for part in units), settings.report_units
+        )
+        shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
             objective,
             source_features[shown],
             source_labels[shown],
-            features,
-            jnp.asarray(held_labels),
+            standardise(features, bank),
+            labels,
             report_key,
         )
         warn_if_unconverged(found, f"the held-out report of {run.path}")
@@ -126,7 +178,7 @@ def align(
     params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
     reports = {"random": report(params)}
     if objective.matches_moments:
-        params = match_moments(embedder, params, train_clips, bank)
+        params = match_moments(embedder, params, train_clips, train_labels, bank)
         reports["moments"] = report(params)
     result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
     if objective.trains:
@@ -151,7 +203,7 @@ def align(
         "held_out": reports,
         "num_train_videos": data.train.num_videos,
         "num_held_out_videos": data.validation.num_videos,
-        "num_held_out_clips": len(held_labels),
+        "num_held_out_clips": len(held_clips),
         "num_source_shapes": len(bank.labels),
         "trainable_parameters": count_parameters(params),
     }
@@ -176,10 +228,12 @@ def _train(
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
     def loss_fn(tree, model_state, batch, step_key, train):
-        features = standardise(clip_features(embedder, tree["embedder"], batch["points"]), bank)
+        units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
+        features, labels = draw_units(jax.random.fold_in(step_key, 1), *units, settings.units)
+        features = standardise(features, bank)
         chosen = sample_source(bank, step_key, features.shape[0])
         loss, logs = objective.loss(
-            source_features[chosen], source_labels[chosen], features, batch["label"]
+            source_features[chosen], source_labels[chosen], features, labels
         )
         logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
         return loss, (model_state, logs | {"deviation": features.std(0).mean()})

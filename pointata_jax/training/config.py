@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.models.pointata import PointATAConfig
@@ -38,20 +39,25 @@ class AlignSettings:
     Attributes:
       objective: name in `alignment.objectives`.
       steps: upper bound; alignment stops earlier by the held-out figures.
-      batch_size: clips per step; as many source features are drawn.
+      batch_size: clips per step.
+      units: clips, frames or tokens of a step that are aligned, drawn where there are more; as many
+        source features are drawn.
       learning_rate: peak of the schedule.
       label_weight: λ, the weight of the label distance.
       report_every: steps between held-out reports.
       report_clips: kept-out clips in a report.
+      report_units: clips, frames or tokens of them that are compared.
     """
 
     objective: str = "otdd"
     steps: int = 100
     batch_size: int = 32
+    units: int = 64
     learning_rate: float = 3e-4
     label_weight: float = 1.0
     report_every: int = 10
     report_clips: int = 128
+    report_units: int = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +73,7 @@ class AdaptSettings:
       warmup_steps: linear warm-up before the cosine.
       clip_norm: largest global gradient norm of the trainable tree.
       label_smoothing: of the cross-entropy.
+      class_weights: factor on the loss of each class; none for equal weights.
       eval_every: steps between validations.
     """
 
@@ -86,6 +93,7 @@ class AdaptSettings:
     warmup_steps: int = 50
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
     eval_every: int = 500
 
 
@@ -96,27 +104,33 @@ class TaskConfig:
     Attributes:
       task: its name on the command line.
       dataset: builder in `data.registry`.
+      kind: what carries a label: "clip", "frame" or "point".
       variant: builder configuration, "" for the only one.
+      options: further keyword arguments of the builder, such as protocol or partial.
       clip: how videos become clips; channel statistics are filled in from the training videos.
       model: settings around the backbone.
       align: stage 1.
       adapt: stage 2.
       score: the figure that decides between checkpoints on validation data.
       validation_subjects: training subjects held out for every choice …
-      validation_fraction: … or, where there are none, the share of training recordings held out.
+      validation_fraction: … or, where there are none, the share of training recordings held out …
+      validation_split: … or the split that the data set itself keeps for this.
       needs_data_dir: whether the user has to provide the data.
     """
 
     task: str
     dataset: str
+    kind: Kind = "clip"
     variant: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     clip: ClipConfig = ClipConfig()
     model: ModelSettings = ModelSettings()
     align: AlignSettings = AlignSettings()
     adapt: AdaptSettings = AdaptSettings()
-    score: Literal["window_accuracy", "video_accuracy"] = "video_accuracy"
+    score: str = "video_accuracy"
     validation_subjects: tuple[str, ...] = ()
     validation_fraction: float = 0.15
+    validation_split: str = ""
     needs_data_dir: bool = True
 
     def model_config(
@@ -126,6 +140,7 @@ class TaskConfig:
         return PointATAConfig(
             backbone=backbone,
             num_classes=num_classes,
+            kind=self.kind,
             channels=len(self.clip.channels),
             num_anchors=-(-self.clip.frames // self.model.anchor_stride),
             embedder_normalization="none" if embedder_init == "backbone" else "layer",
@@ -136,6 +151,7 @@ class TaskConfig:
         """JSON-able values."""
         values = dataclasses.asdict(self)
         values["adapt"]["learning_rates"] = dict(self.adapt.learning_rates)
+        values["options"] = dict(self.options)
         return values
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A finished run as a function: frames in, class out."""
+"""A finished run as a function: sensor frames in, classes of the video, frames or points out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pointata_jax.data.clips import channel_positions, make_clip, window_starts
+from pointata_jax import ops
+from pointata_jax.data.clips import channel_positions, clip_frames, make_clip, window_starts
 from pointata_jax.data.schema import make_example
 from pointata_jax.errors import InputError
 from pointata_jax.metrics.classification import softmax
@@ -46,11 +47,11 @@ class Predictor:
     forward: Callable[..., jax.Array]
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Logits `[B, K]` of normalised clips `[B, T, N, 3+C]` (see `data.clips`)."""
+        """Logits of normalised clips `[B, T, N, 3+C]` (see `data.clips`), as `PointATA` gives."""
         return np.asarray(self.forward(self.variables, clips))
 
     def predict(self, frames: Sequence[np.ndarray], *, seed: int = 0) -> dict[str, Any]:
-        """Class of one video.
+        """Classes of one video.
 
         Args:
           frames: sensor frames in order, each `[n, len(columns)]` in the sensor's own units; any
@@ -59,12 +60,62 @@ class Predictor:
           seed: of the points drawn.
 
         Returns:
-          `label`, `probabilities` by class name (softmax averaged over the windows), `windows`.
+          `windows`, their number, and, by the task's kind of label,
+          clip: `label` and `probabilities` by class name (softmax averaged over the windows);
+          frame: `frame_labels`, a name per frame, and `frame_probabilities` `[F, K]`;
+          point: `point_labels`, for each frame the classes int `[n]` of its points, each that of
+          the nearest point that was drawn. Frames in several windows are averaged.
 
         Raises:
           InputError: too few frames, an empty frame, wrong columns, NaN or infinite coordinates.
         """
-        clip = self.task.clip
+        clip, kind = self.task.clip, self.model.kind
+        points, offsets = self._checked(frames)
+        starts = window_starts(len(frames), clip, clip.eval_hop, cover=kind != "clip")
+        if not len(starts):
+            raise InputError(
+                f"the video has {len(frames)} frames, a window of this task {clip.window}: give "
+                "more frames."
+            )
+        columns = channel_positions(self.columns, clip)
+        # Points instead of labels, so that it is known which points were drawn.
+        cut = [
+            make_clip(
+                points,
+                offsets,
+                int(start),
+                clip,
+                columns,
+                np.random.default_rng((seed, int(start))),
+                augment=False,
+                labels=np.arange(len(points)),
+                kind="point",
+            )
+            for start in starts
+        ]
+        clips, drawn = (np.stack(part) for part in zip(*cut, strict=True))
+        probabilities = softmax(in_batches(self.logits, clips, _BATCH))
+        result: dict[str, Any] = {"windows": len(clips)}
+        if kind == "clip":
+            mean = probabilities.mean(0)
+            named = dict(zip(self.class_names, mean.tolist(), strict=True))
+            return result | {"label": self.class_names[int(mean.argmax())], "probabilities": named}
+        used = np.stack([clip_frames(len(frames), int(start), clip)[:, 0] for start in starts])
+        if kind == "frame":
+            mean = _mean_by(used, probabilities, len(frames))
+            labels = [self.class_names[i] for i in mean.argmax(1)]
+            return result | {"frame_labels": labels, "frame_probabilities": mean}
+        mean = _mean_by(drawn, probabilities, len(points))
+        known = np.unique(drawn)
+        labels = []
+        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+            inside = known[(known >= first) & (known < last)]
+            nearest = ops.knn(points[first:last, :3], points[inside, :3], 1)[:, 0]
+            labels.append(mean[inside].argmax(1)[np.asarray(nearest)])
+        return result | {"point_labels": labels}
+
+    def _checked(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """All points `[ΣN, C]` and the first of each frame `[F+1]`."""
         arrays = [np.asarray(frame, np.float32) for frame in frames]
         wrong = [i for i, a in enumerate(arrays) if a.ndim != 2 or a.shape[1] != len(self.columns)]
         if wrong or not arrays:
@@ -76,32 +127,15 @@ class Predictor:
         video = make_example(
             arrays, video_id="given", subject="", labels=0, num_classes=len(self.class_names)
         )
-        offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])])
-        starts = window_starts(len(arrays), clip, clip.eval_hop)
-        if not len(starts):
-            raise InputError(
-                f"the video has {len(arrays)} frames, a window of this task {clip.window}: give "
-                "more frames."
-            )
-        columns = channel_positions(self.columns, clip)
-        clips = [
-            make_clip(
-                video["points"],
-                offsets,
-                int(start),
-                clip,
-                columns,
-                np.random.default_rng((seed, int(start))),
-                augment=False,
-            )[0]
-            for start in starts
-        ]
-        mean = softmax(in_batches(self.logits, np.stack(clips), _BATCH)).mean(0)
-        return {
-            "label": self.class_names[int(mean.argmax())],
-            "probabilities": dict(zip(self.class_names, mean.tolist(), strict=True)),
-            "windows": len(clips),
-        }
+        return video["points"], np.concatenate([[0], np.cumsum([len(a) for a in arrays])])
+
+
+def _mean_by(places: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Mean of the `values` `[..., K]` at each of `count` places, which `places` `[...]` names."""
+    places, values = places.reshape(-1), values.reshape(-1, values.shape[-1])
+    total = np.zeros((count, values.shape[1]))
+    np.add.at(total, places, values)
+    return total / np.maximum(np.bincount(places, minlength=count), 1)[:, None]
 
 
 def load_run(path: str | os.PathLike) -> Predictor:

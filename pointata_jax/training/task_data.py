@@ -71,20 +71,29 @@ def load_split(config: TaskConfig, place: DataPlace, split: str) -> VideoSource:
             f"task {config.task!r} needs data: give --data_dir the folder that holds them (README "
             "says where they come from)."
         )
-    return registry.load_source(
+    videos = registry.load_source(
         config.dataset,
         place.data_dir,
         split=split,
         cache_dir=place.records,
         download=place.download,
-        options={"config": config.variant} if config.variant else None,
+        options=dict(config.options) | ({"config": config.variant} if config.variant else {}),
     )
+    if videos.kind != config.kind:
+        raise InputError(
+            f"the task {config.task!r} wants labels of kind {config.kind!r}, but those of "
+            f"{videos.name} are of kind {videos.kind!r}: set kind={videos.kind!r} in the task's "
+            "configuration."
+        )
+    return videos
 
 
 def load_training(config: TaskConfig, place: DataPlace, *, hold_out: bool = True) -> TaskData:
     """Training videos, with a validation part held out unless told otherwise."""
     train, validation = load_split(config, place, "train"), None
-    if hold_out and config.validation_subjects:
+    if hold_out and config.validation_split:
+        validation = load_split(config, place, config.validation_split)
+    elif hold_out and config.validation_subjects:
         train, validation = hold_out_subjects(train, config.validation_subjects)
     elif hold_out:
         train, validation = hold_out_fraction(train, config.validation_fraction)

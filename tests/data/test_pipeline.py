@@ -208,16 +208,16 @@ def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
 def test_labels_of_frames_follow_their_frames():
     videos = source(kind="frame")
     assert videos.kind == "frame" and videos.labels is None
-    config = ClipConfig(frames=2, merge=3, points=6, eval_hop=6, short="repeat")
+    config = ClipConfig(frames=4, points=6, eval_hop=4, short="repeat")
     clips = ClipSource(videos, config, training=False)
     # The last window is moved back to the end of the video, so that every frame is scored.
-    assert clips.windows[:, 1].tolist() == [0, 0, 3, 0, 0, 1, 0, 0, 2]
-    row = clips.clip(2)  # frames 3..8 of a video labelled 0 0 1 1 2 2 0 0 1
-    assert row["frame"].tolist() == [3, 6] and row["label"].tolist() == [-1, -1]
-    plain = ClipSource(videos, ClipConfig(frames=4, points=6, eval_hop=4), training=False)
-    row = plain.clip(1)
+    assert clips.windows[:, 1].tolist() == [0, 1, 0, 4, 5, 0, 0, 3, 0, 0, 4]
+    row = clips.clip(1)  # frames 1..4 of a video labelled 0 0 1 1 2
     assert row["frame"].tolist() == [1, 2, 3, 4] and row["label"].tolist() == [0, 1, 1, 2]
-    batch = next(train_batches(videos, plain.config, batch_size=2, seed=0))
+    repeated = clips.clip(8)  # a video of three frames
+    assert repeated["frame"].tolist() == [0, 0, 1, 2]
+    assert repeated["label"].tolist() == [0, 0, 0, 1]
+    batch = next(train_batches(videos, config, batch_size=2, seed=0))
     assert batch["label"].shape == batch["frame"].shape == (2, 4)
     assert len(hold_out_fraction(videos, 0.3)[1]) == 2
 
@@ -230,6 +230,19 @@ def test_labels_of_points_follow_their_points():
     assert batch["label"].shape == (8, 3, 7) and "frame" not in batch
     recovered = batch["points"][..., 3] * config.channel_std[0] + config.channel_mean[0]
     np.testing.assert_allclose(recovered, batch["label"], atol=1e-5)
+
+
+def test_the_index_of_videos_is_kept(tmp_path):
+    records = Records(kind="frame")
+    options = dict(columns=("x", "y", "z", "velocity"), label_names=("a", "b", "c"))
+    first = VideoSource(records, index_path=tmp_path / "index.npz", **options)
+    records.reads[:] = 0
+    second = VideoSource(records, index_path=tmp_path / "index.npz", **options)
+    assert records.reads.sum() == 0
+    assert second.video_ids == first.video_ids and second.kind == "frame"
+    assert second.present_labels == (0, 1, 2) and second.select([2]).present_labels == (0, 1)
+    np.testing.assert_array_equal(second.num_frames, first.num_frames)
+    np.testing.assert_array_equal(second[3].points, first[3].points)
 
 
 def test_channels_arrive_standardised_by_training_statistics():
@@ -271,6 +284,7 @@ def test_short_videos_can_be_repeated():
         ),
         (lambda: train_batches(source(), CONFIG, batch_size=2, seed=-1), "seed of the data"),
         (lambda: source(()), "holds no videos"),
+        (lambda: ClipSource(source(kind="frame"), CONFIG, training=True), "cannot be merged"),
         (lambda: load_source("ntu", None, split="train", cache_dir="."), "Unknown data set 'ntu'"),
         (lambda: load_source("radhar", None, split="train", cache_dir="."), "needs a data folder"),
     ],

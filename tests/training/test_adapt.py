@@ -9,7 +9,7 @@ import pytest
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.models.pointata import PointATA, PointATAConfig
-from pointata_jax.tasks import recognition
+from pointata_jax.tasks.losses import make_loss
 from pointata_jax.training.adapt import Start, initial_variables
 from pointata_jax.training.optimizer import OptimizerConfig, make_optimizer
 from pointata_jax.training.partition import (
@@ -55,7 +55,7 @@ def _step(variables, tuning, **options):
     optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-2), trainable_groups(groups))
     state = create_train_state(trainable, {"batch_stats": variables["batch_stats"]}, optimizer)
     return (
-        make_train_step(recognition.make_loss(PointATA(MODEL)), optimizer, **options),
+        make_train_step(make_loss(PointATA(MODEL)), optimizer, **options),
         state,
         frozen,
     )
