@@ -88,7 +88,8 @@ RADII: np.ndarray = np.array([_THICKNESS.get(name, 0.0) for name in JOINTS], np.
 """float32 [J]: metres, of a body of average girth."""
 
 _REST = np.array([offset for *_, offset in _SKELETON])
-_CHAIN = [(-1 if parent is None else INDEX[parent]) for _, parent, _ in _SKELETON]
+CHAIN: list[int] = [(-1 if parent is None else INDEX[parent]) for _, parent, _ in _SKELETON]
+"""Parent of each joint of `SKELETON` in the kinematic chain, -1 for the pelvis."""
 
 FOOT_CLEARANCE = 0.04
 """The radius of the feet, metres: their axis runs this high above the floor."""
@@ -170,7 +171,7 @@ def forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     local = turn(angles[..., 2], 2) @ turn(angles[..., 0], 0) @ turn(angles[..., 1], 1)
     positions = np.zeros(angles.shape)
     world = local.copy()
-    for joint, parent in enumerate(_CHAIN):
+    for joint, parent in enumerate(CHAIN):
         if parent >= 0:
             world[:, joint] = world[:, parent] @ local[:, joint]
             positions[:, joint] = positions[:, parent] + world[:, parent] @ offsets[joint]

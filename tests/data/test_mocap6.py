@@ -81,6 +81,18 @@ def test_a_fold_trains_on_all_views_and_tests_every_frame_once(tmp_path):
     )
 
 
+def test_partial_is_a_configuration_of_its_own(tmp_path):
+    folder = write(tmp_path / "raw")
+    builder = mocap6_dataset_builder.Builder(
+        config="14_20", partial=True, data_dir=tmp_path / "tfds"
+    )
+    assert builder.builder_config.name == "14_20_partial" and builder.builder_config.partial
+    with pytest.raises(InputError, match="holds the trials"):
+        prepare(folder, tmp_path, "13_30")
+    with pytest.raises(InputError, match="'14_14' cannot be left out"):
+        prepare(folder, tmp_path, "14_14_partial")
+
+
 def test_the_camera_stands_before_the_person_and_sees_its_left_on_the_right():
     joints = make_joints(("raise_arm",), seed=1)[:, :20]
     # One arm is up: on the side of the person's own left or right.

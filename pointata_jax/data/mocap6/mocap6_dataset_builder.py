@@ -69,8 +69,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     COLUMNS = schema.COORDINATES
     LABEL_NAMES = trials.CLASSES
 
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
-        super().__init__(file_format=file_format, **kwargs)
+    def __init__(
+        self,
+        *,
+        config: str | Mocap6Config | None = None,
+        partial: bool = False,
+        file_format: str = "array_record",
+        **kwargs: Any,
+    ) -> None:
+        """Declares the data set.
+
+        Args:
+          config: the trial to leave out, or a configuration with a name of its own.
+          partial: use a file with other trials; chooses the configuration "<trial>_partial".
+          file_format: of the prepared records; the default needs no TensorFlow.
+          **kwargs: `data_dir` and others of tfds.
+        """
+        if partial and not isinstance(config, Mocap6Config):
+            first = next(iter(trials.NUM_FRAMES))
+            config = f"{(config or first).removesuffix('_partial')}_partial"
+        super().__init__(config=config, file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
