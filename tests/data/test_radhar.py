@@ -223,6 +223,7 @@ def test_a_cut_off_packed_file(tmp_path):
         ({"classes": np.array(["run", "sit"])}, "the classes are"),
         ({"points": np.zeros((30, 3), np.float32)}, r"points have shape \(30, 3\)"),
         ({"points": np.full((30, 5), "1")}, r"radhar\.npz: points is <U1, expected floating"),
+        ({"seq_label": np.full(10, -1)}, r"radhar\.npz: label -1 is outside 0\.\.4"),
         ({"seq_frames": np.full(10, 3.0)}, "seq_frames is float64, expected integer"),
     ],
 )

@@ -155,7 +155,7 @@ def test_damaged_input_is_named_as_for_radhar(tmp_path):
     labels = np.array([r.label for r in make_recordings()], np.int8)
     labels[3] = 7
     write_packed(folder, make_recordings(), seq_label=labels)
-    with pytest.raises(InputError, match="label 7 .* outside 0..4"):
+    with pytest.raises(InputError, match=r"radhar\.npz: label 7 is outside 0\.\.4"):
         prepare(folder, tmp_path)
 
 

@@ -23,8 +23,9 @@ An npz file holds
 
 The first three columns are x, y, z, with a fixed unit and axes of the user's choice; further ones
 (colour, intensity, velocity …) can be used as channels. Labels count from 0 in the order of the
-classes. Where there is no `dataset.json`, the npz files must carry `classes` and, if there are more
-than three columns, `columns`; the kind follows from the name of the labels.
+classes; a frame or point may also have -1: neither trained on nor scored. Where there is no
+`dataset.json`, the npz files must carry `classes` and, if there are more than three columns,
+`columns`; the kind follows from the name of the labels.
 """
 
 from __future__ import annotations
