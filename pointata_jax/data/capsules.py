@@ -160,10 +160,15 @@ def depth_view(
         points = np.concatenate([points, points[again]])
         labels = np.concatenate([labels, labels[again]])
     if noise:
-        depth = points[:, 2:]
-        error = noise * depth**2 * rng.standard_normal((num_points, 1), dtype=np.float32)
-        points = points * (1.0 + error / np.maximum(np.abs(depth), 1e-6)).astype(np.float32)
+        points = with_depth_noise(points, noise, rng)
     return points, labels
+
+
+def with_depth_noise(points: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Moves points `[N, 3]` along their rays as `depth_view` describes, float32."""
+    depth = points[:, 2:]
+    error = noise * depth**2 * rng.standard_normal((len(points), 1), dtype=np.float32)
+    return points * (1.0 + error / np.maximum(np.abs(depth), 1e-6)).astype(np.float32)
 
 
 def frame_rng(*key: int) -> np.random.Generator:

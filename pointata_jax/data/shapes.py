@@ -1,4 +1,4 @@
-"""Static 3D shapes for pre-training and source banks: folders or packed npz files."""
+"""Static 3D shapes for pre-training and source banks: packed files, folders, public archives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pointata_jax.data import shape_archives
 from pointata_jax.errors import InputError
 
-# Integer coordinates are fixed-point numbers: the largest integer stands for 1.
-_SUFFIXES = (".npy", ".npz", ".txt", ".xyz", ".pts")
+_SUFFIXES = (".npy", ".npz", ".txt", ".xyz", ".pts", ".off")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +43,28 @@ def unit_sphere(points: np.ndarray) -> np.ndarray:
     return centred / np.maximum(radius, 1e-9)
 
 
-def load_shapes(path: str | os.PathLike, *, num_points: int = 2048, seed: int = 0) -> Shapes:
-    """Reads shapes from one packed `.npz` or from a folder.
+def load_shapes(
+    path: str | os.PathLike,
+    *,
+    num_points: int = 2048,
+    seed: int = 0,
+    split: str = "train",
+    partial: bool = False,
+) -> Shapes:
+    """Reads shapes from one packed `.npz`, from a folder, or from a public archive.
 
     A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally
     `label` `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with
-    `points`, or text with three columns); the names of sub-folders are the classes.
+    `points`, text with three columns, or a mesh in .off, sampled by area); the names of sub-folders
+    are the classes. ModelNet40 and ShapeNet-55 are recognised by their layouts
+    (`pointata_jax.data.shape_archives`).
 
     Args:
       path: file or folder.
       num_points: points per shape after sampling; smaller clouds repeat points.
       seed: of the sampling of a folder's clouds.
+      split: "train" or "test", for archives that have them.
+      partial: use an archive whose counts are not the published ones.
 
     Raises:
       InputError: missing, empty or damaged input, or coordinates that are not finite.
@@ -61,19 +72,35 @@ def load_shapes(path: str | os.PathLike, *, num_points: int = 2048, seed: int = 
     path = Path(path)
     if path.is_file():
         points, labels, names = _read_packed(path)
-    elif path.is_dir():
-        points, labels, names = _read_folder(path, num_points, np.random.default_rng(seed))
-    else:
+        points = points[:, :num_points]
+        bad = np.flatnonzero(~np.isfinite(points).all((1, 2)))
+        if bad.size:
+            raise _not_finite(f"shape {bad[0]} of {path}")
+        return Shapes(unit_sphere(points).astype(np.float32), labels.astype(np.int32), names)
+    if not path.is_dir():
         raise InputError(
             f"shapes {path} do not exist: give --shapes a packed .npz file or a folder of clouds."
         )
-    points = points[:, :num_points]
-    bad = np.flatnonzero(~np.isfinite(points).all((1, 2)))
-    if bad.size:
-        raise InputError(
-            f"shape {bad[0]} of {path} has coordinates that are NaN or infinite: repair it."
-        )
-    return Shapes(unit_sphere(points).astype(np.float32), labels.astype(np.int32), names)
+    layout = shape_archives.recognise(path)
+    if layout is None:
+        count, names, shapes = _list_folder(path)
+    else:
+        archive = shape_archives.open_archive(path, layout, split, partial=partial)
+        count, names, shapes = archive.count, archive.class_names, archive.shapes
+    rng = np.random.default_rng(seed)
+    points = np.zeros((count, num_points, 3), np.float32)
+    labels = np.zeros(count, np.int32)
+    # One after the other: an archive of 50,000 clouds of 8,192 points would fill 5 GB.
+    for index, (sample, label, name) in enumerate(shapes):
+        cloud = sample(num_points, rng)
+        if not np.isfinite(cloud).all():
+            raise _not_finite(name)
+        points[index], labels[index] = unit_sphere(cloud), label
+    return Shapes(points, labels, names)
+
+
+def _not_finite(name: str) -> InputError:
+    return InputError(f"{name} has coordinates that are NaN or infinite: repair it.")
 
 
 def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -87,6 +114,7 @@ def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     points = arrays.get("points")
     if points is None or points.ndim != 3 or points.shape[2] != 3 or not len(points):
         raise InputError(f"shapes file {path} needs an array `points` of shape [S, N, 3].")
+    # Integer coordinates are fixed-point numbers: the largest integer stands for 1.
     if np.issubdtype(points.dtype, np.integer):
         points = points / np.iinfo(points.dtype).max
     labels = arrays.get("label", np.full(len(points), -1))
@@ -96,7 +124,9 @@ def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return points, labels, names
 
 
-def _read_folder(path: Path, num_points: int, rng: np.random.Generator):
+def _list_folder(
+    path: Path,
+) -> tuple[int, tuple[str, ...], Iterator[tuple[shape_archives.Sampler, int, str]]]:
     files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES)
     if not files:
         raise InputError(
@@ -105,32 +135,35 @@ def _read_folder(path: Path, num_points: int, rng: np.random.Generator):
         )
     classes = [f.parent.relative_to(path).as_posix() for f in files]
     names = tuple(sorted(set(classes) - {"."}))
-    clouds = []
-    for file in files:
-        cloud = _read_cloud(file)
-        chosen = rng.choice(len(cloud), num_points, replace=len(cloud) < num_points)
-        clouds.append(cloud[chosen])
-    labels = np.array([names.index(c) if c in names else -1 for c in classes])
-    return np.stack(clouds), labels, names
+
+    def shapes() -> Iterator[tuple[shape_archives.Sampler, int, str]]:
+        for file, name in zip(files, classes, strict=True):
+            label = names.index(name) if name in names else -1
+            yield _sampler(file), label, f"shape file {file}"
+
+    return len(files), names, shapes()
 
 
-def _read_cloud(file: Path) -> np.ndarray:
+def _sampler(file: Path) -> shape_archives.Sampler:
+    if file.suffix == ".off":
+        return shape_archives.mesh_points(file)
+    if file.suffix not in (".npy", ".npz"):
+        return shape_archives.random_points(shape_archives.read_table(file))
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as arrays:
                 cloud = arrays["points"]
-        elif file.suffix == ".npy":
-            cloud = np.load(file, allow_pickle=False)
         else:
-            lines = file.read_text().replace(",", " ").splitlines()
-            cloud = np.array([line.split()[:3] for line in lines if line.strip()], float)
+            cloud = np.load(file, allow_pickle=False)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"shape file {file} cannot be read ({error}): repair or remove it."
         ) from error
     if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
         raise InputError(f"shape file {file} must hold points [N, 3], found shape {cloud.shape}.")
-    return cloud[:, :3]
+    if not np.issubdtype(cloud.dtype, np.number):
+        raise InputError(f"shape file {file} holds {cloud.dtype}, expected numbers.")
+    return shape_archives.random_points(cloud[:, :3])
 
 
 class ShapeBatches:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import figures, schema
+from pointata_jax.data import bodies, figures, schema
 from pointata_jax.data.msr_action3d import depth_files, protocol, skeletons
 from pointata_jax.data.msr_action3d.msr_action3d_dataset_builder import Builder, MSRAction3DConfig
 from pointata_jax.errors import InputError
@@ -294,7 +294,7 @@ def test_joints_are_numbered_along_the_published_bones():
     # The data set's bones, counted from 1: 20-3, 3-1-8-10-12, 3-2-9-11-13, 3-4-7, ...
     parents = [2, 2, 3, 6, 6, 6, -1, 0, 1, 7, 8, 9, 10, 4, 5, 13, 14, 15, 16, 2]
     assert sorted(NUMBERS) == list(range(20))
-    chain = dict(zip(NUMBERS, [NUMBERS[p] if p >= 0 else -1 for p in figures._CHAIN], strict=True))
+    chain = dict(zip(NUMBERS, [NUMBERS[p] if p >= 0 else -1 for p in bodies.CHAIN], strict=True))
     assert [chain[number] for number in range(20)] == parents
 
 

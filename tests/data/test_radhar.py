@@ -222,6 +222,9 @@ def test_a_cut_off_packed_file(tmp_path):
         ({"seq_label": np.zeros(3, np.int8)}, "do not belong together"),
         ({"classes": np.array(["run", "sit"])}, "the classes are"),
         ({"points": np.zeros((30, 3), np.float32)}, r"points have shape \(30, 3\)"),
+        ({"points": np.full((30, 5), "1")}, r"radhar\.npz: points is <U1, expected floating"),
+        ({"seq_label": np.full(10, -1)}, r"radhar\.npz: label -1 is outside 0\.\.4"),
+        ({"seq_frames": np.full(10, 3.0)}, "seq_frames is float64, expected integer"),
     ],
 )
 def test_a_packed_file_at_odds_with_itself(changes, sentence, tmp_path):

@@ -15,6 +15,10 @@ from pointata_jax.errors import InputError
 
 REPOSITORY = "https://github.com/nesl/RadHAR"
 COMMIT = "e09a066a2ff9bf121008c538c2d4fa3261c0a5a6"
+CITATION = (
+    "Singh, Sandha, Garcia, Srivastava: RadHAR: Human Activity Recognition from Point Clouds "
+    "Generated through a Millimeter-wave Radar. mmNets 2019."
+)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -65,10 +69,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             license="BSD-3-Clause",
             features=schema.video_features(self.COLUMNS, self.LABEL_NAMES),
             disable_shuffling=True,
-            citation=(
-                "Singh, Sandha, Garcia, Srivastava: RadHAR: Human Activity Recognition from Point "
-                "Clouds Generated through a Millimeter-wave Radar. mmNets 2019."
-            ),
+            citation=CITATION,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:

@@ -221,6 +221,22 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
         ) from None
     if classes != CLASSES:
         raise InputError(f"{path}: the classes are {classes}, expected {CLASSES}.")
+    for key, array, wanted in (
+        ("points", points, np.floating),
+        ("frame_start", frame_start, np.integer),
+        ("seq_frames", frames, np.integer),
+        ("seq_label", label, np.integer),
+    ):
+        if not np.issubdtype(array.dtype, wanted):
+            raise InputError(
+                f"{path}: {key} is {array.dtype}, expected {wanted.__name__} numbers; it was not "
+                "packed as this data set is, copy it again."
+            )
+    if len(label) and not 0 <= label.min() <= label.max() < len(CLASSES):
+        bad = int(label.min() if label.min() < 0 else label.max())
+        raise InputError(
+            f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes."
+        )
     ends = np.r_[frame_start[1:], len(points)]
     first = np.r_[0, np.cumsum(frames)]
     lengths = {len(frames), len(label), len(is_test), len(names)}

@@ -1,0 +1,1 @@
+"""CMU motion capture with a human label for every frame: exercise routines, dressed."""

@@ -1,0 +1,1 @@
+"""Embedded scenes with a label for every point, generated, never downloaded."""
