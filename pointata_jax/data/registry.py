@@ -15,7 +15,12 @@ from pointata_jax.errors import InputError
 
 DATASETS = (
     "synthetic_actions",
+    "synthetic_timelines",
+    "synthetic_parts",
+    "point_videos",
     "radhar",
+    "radhar_timelines",
+    "mocap6",
     "msr_action3d",
     "ntu_rgbd",
     "shrec17",
@@ -25,7 +30,7 @@ DATASETS = (
 )
 """Names of the data sets; each is a package of this one with a tfds builder."""
 
-GENERATED = frozenset({"synthetic_actions"})
+GENERATED = frozenset({"synthetic_actions", "synthetic_timelines", "synthetic_parts"})
 """Data sets that are made by the program and need no data folder."""
 
 
@@ -71,6 +76,9 @@ def prepare(
         data_dir = None
     else:
         data_dir = _check_folder(name, data_dir, getattr(cls, "MANUAL_DOWNLOAD_INSTRUCTIONS", ""))
+        # A builder whose features depend on the folder says how.
+        options_for = getattr(cls, "options_for", None)
+        options = {**(options_for(data_dir) if options_for else {}), **options}
     folder = Path(cache_dir).expanduser().resolve() / f"{name}-{_digest(cls, data_dir, options)}"
     try:
         builder = cls(data_dir=folder, **options)

@@ -189,13 +189,13 @@ class PointATA(nn.Module):
         Raises:
           InputError: if the clip's shape does not fit the configuration.
         """
-        kind = self.config.kind
-        if kind == "clip":
-            return self.head(self.features(clip, train), train)
-        if kind == "frame":
-            return self.head(self.features(clip, train), clip.shape[1], train)
+        head: Any = self.head
+        if self.config.kind == "clip":
+            return head(self.features(clip, train), train)
+        if self.config.kind == "frame":
+            return head(self.features(clip, train), clip.shape[1], train)
         levels, centres = self._levels(clip, self._head_levels, train)
-        return self.head(levels, centres, clip, train)
+        return head(levels, centres, clip, train)
 
     @property
     def _head_levels(self) -> tuple[int, ...]:

@@ -57,7 +57,8 @@ def label_units(
       Vectors `[B, U, D]` and labels `[B, U]`: the mean over the tokens of a clip (U = 1) or of an
       anchor frame (U = T'), or every token (U = T'n) with the label of the point at its centre.
     """
-    tokens, centres = P4DEmbedder(config).apply({"params": params}, clips)  # type: ignore[misc]
+    apply: Any = P4DEmbedder(config).apply
+    tokens, centres = apply({"params": params}, clips)
     if labels.ndim == 1:
         return tokens.mean((1, 2))[:, None], labels[:, None]
     labels = labels[:, :: config.anchor_stride]
@@ -159,10 +160,10 @@ def align(
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
     def report(params: Mapping[str, Any]) -> dict[str, float]:
-        units = _units_of(embedder, params, held_clips, held_labels)
-        features, labels = draw_units(
-            report_key, *(jnp.asarray(part) for part in units), settings.report_units
+        features, labels = (
+            jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
         )
+        features, labels = draw_units(report_key, features, labels, settings.report_units)
         shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
             objective,
