@@ -51,7 +51,7 @@ def write_safetensors(
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for tensor in ordered:
-            value = np.ascontiguousarray(tensor.make(), tensor.dtype)
+            value = np.asarray(tensor.make(), tensor.dtype, order="C")
             if value.shape != tensor.shape:
                 raise ValueError(f"{tensor.name} is {value.shape}, planned {tensor.shape}")
             file.write(value.data if value.ndim else value.tobytes())
