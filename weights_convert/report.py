@@ -123,7 +123,7 @@ class Report:
             f"checkpoint    {self.source} ({self.container}{under})",
             f"recognised    {self.family}, {self.stage}",
             f"architecture  width {arch.width}, {arch.depth} blocks ({arch.block}), "
-            f"{arch.num_heads} heads, MLP {round(arch.width * arch.mlp_ratio)}{bridge}",
+            f"heads {arch.num_heads}, MLP {round(arch.width * arch.mlp_ratio)}{bridge}",
             f"patches       {arch.num_groups} of {arch.group_size} points, "
             f"{arch.input_channels} numbers a point",
             f"tokens        {', '.join(tokens) or 'no class token'}",

@@ -139,7 +139,7 @@ def forward(
     num_groups: int,
     group_size: int,
     heads: int,
-    rules: Rules = Rules(),
+    rules: Rules,
 ) -> np.ndarray:
     """Final tokens [p + G, D] of one cloud [N, 3(+C)]; `state` has standard names (`trunk`)."""
     patches, centres = _groups(points, num_groups, group_size)

@@ -42,7 +42,10 @@ def _ours(state, points, dtype):
     return np.asarray(jax.jit(backbone.apply)(variables, jnp.asarray(points, dtype))[0])
 
 
-def _reference(bare, points, rules=Rules()):
+RIGHT = Rules()
+
+
+def _reference(bare, points, rules=RIGHT):
     return forward(bare, points[0], num_groups=GROUPS, group_size=SIZE, heads=HEADS, rules=rules)
 
 
