@@ -47,6 +47,7 @@ HEAD_WIDTH = 64
 
 _MAX_SIZE = 2**20
 _MAX_DEPTH = 1000
+_MAX_RATIO = 2**10
 
 Shape = tuple[int, ...]
 
@@ -78,7 +79,7 @@ class Architecture:
         if not all(type(n) is int and 0 <= n < _MAX_DEPTH for n in depths):
             raise InputError(f"its depth makes no sense: {depths}.")
         ratio_is_number = (
-            isinstance(self.mlp_ratio, (int, float)) and 0 < self.mlp_ratio < _MAX_SIZE
+            isinstance(self.mlp_ratio, (int, float)) and 0 < self.mlp_ratio < _MAX_RATIO
         )
         if not ratio_is_number or len(self.embedder_widths) != 3 or self.width % self.num_heads:
             raise InputError(f"its architecture makes no sense: {self}.")

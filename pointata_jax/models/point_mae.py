@@ -70,7 +70,11 @@ class BackboneConfig:
                 f"unknown kind of block {self.block!r}: choose one of {', '.join(BLOCKS)}."
             )
         sizes = (self.width, self.num_heads, *self.embedder_widths, self.num_groups)
-        if len(self.embedder_widths) != 3 or min(*sizes, self.group_size, self.input_channels) < 1:
+        sizes += (self.group_size, self.input_channels, self.embedder_output or 1)
+        # Bounded, because a damaged file may state anything.
+        whole = all(isinstance(n, int) and 0 < n < 2**20 for n in sizes)
+        depths = all(isinstance(n, int) and 0 <= n < 1000 for n in (self.depth, self.decoder_depth))
+        if not (whole and depths and len(self.embedder_widths) == 3 and 0 < self.mlp_ratio < 2**10):
             raise InputError(f"a backbone needs positive sizes and three embedder_widths: {self}.")
         if self.width % self.num_heads:
             raise InputError(

@@ -231,7 +231,8 @@ class PointATA(nn.Module):
     def frozen_features(self, clip: jax.Array) -> jax.Array:
         """`features` of the bare frozen backbone on the same tokens: no adapters, no time.
 
-        An untrained `features` equals this bit for bit.
+        An untrained `features` equals this bit for bit (to rounding, where the backbone has global
+        tokens).
         """
         tokens, centres = self.tokens(clip)
         final = self.backbone.encode(_fold(tokens), _fold(centres))
