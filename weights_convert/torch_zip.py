@@ -1,24 +1,30 @@
 """Reads the tensors of a PyTorch checkpoint (zip format of torch >= 1.6) without running code.
 
-A checkpoint is a zip archive with a pickle (`<root>/data.pkl`) that names storages and one raw
-member per storage (`<root>/data/<key>`). The pickle is interpreted with an allow-list: tensors,
-containers and dtypes; any other global is refused by name.
+A checkpoint is a zip archive with a pickle (`<root>/data.pkl`) that names storages, and one raw
+member per storage (`<root>/data/<key>`). The pickle is read as data (`pickle_values`): tensors,
+containers, numbers; configuration objects that research checkpoints carry become placeholders; any
+other name is refused. Tensors are described first and copied out of the file only when asked for,
+so a file of which a third is wanted costs a third. Members must be stored as torch stores them,
+uncompressed and inside the file, so no size in the file can claim more memory than the file has
+bytes; the checksum of every member that is read is verified.
 """
 
 from __future__ import annotations
 
-import collections
-import io
+import contextlib
 import math
 import os
-import pickle
+import struct
 import zipfile
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from pointata_jax.errors import InputError
+from weights_convert.pickle_values import Callee, Inert, Placeholder, read_pickle
 
 _STORAGES = {
     "FloatStorage": np.dtype(np.float32),
@@ -32,80 +38,235 @@ _STORAGES = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
+# What checkpoints of the field carry beside tensors: settings, counters, devices. Never looked at.
+_INERT = (
+    "argparse.Namespace",
+    "easydict.EasyDict",
+    "yacs.config.CfgNode",
+    "addict.addict.Dict",
+    "mmcv.utils.config.ConfigDict",
+    "mmengine.config.config.ConfigDict",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "_codecs.encode",
+    "torch.device",
+    "torch.Size",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib.PurePosixPath",
+)
+# torch.float32 and its like, by which optimisers and configurations remember a type.
+_INERT_VALUES = tuple(
+    f"torch.{name}"
+    for name in "float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 bool".split()
+)
+# PyTorch's file format before 1.6 starts with this number as a pickle.
+_LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_MAX_DIMENSIONS = 8
+_MAX_DEPTH = 32
+# Tied weights are stored once and named twice; a file that names its bytes more often is an attack.
+_MAX_SHARING = 4
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,  # zipfile: a feature that it lacks
+    RuntimeError,  # zipfile: an encrypted member
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+)
 
 
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    """A copy of the strided view that the pickle describes, after checking that it lies inside."""
-    if len(size) != len(stride) or offset < 0 or min((*size, *stride), default=0) < 0:
-        raise InputError("the checkpoint describes a tensor with negative or mismatched sizes.")
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    # A stride of 0 repeats values: without this bound a tiny file could ask for terabytes.
-    if 0 not in size and (last >= storage.size or math.prod(size) > storage.size):
-        raise InputError("the checkpoint describes a tensor that reaches beyond its storage.")
-    step = storage.itemsize
-    view = np.lib.stride_tricks.as_strided(
-        storage[offset:], size, tuple(s * step for s in stride), writeable=False
-    )
-    return np.ascontiguousarray(view).reshape(size)
+class Tensor(NamedTuple):
+    """A tensor that lies in a file: its shape and type, and `read`, which copies it out."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    read: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
-_GLOBALS = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-}
+class _Storage(NamedTuple):
+    member: str
+    dtype: np.dtype
+    size: int
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, stream, read_storage):
-        super().__init__(stream)
-        self._read_storage = read_storage
+class _Archive:
+    """The members of one checkpoint, with the checks that come before memory is taken."""
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if module_name == "torch" and global_name in _STORAGES:
-            return _STORAGES[global_name]
-        if (module_name, global_name) in _GLOBALS:
-            return _GLOBALS[module_name, global_name]
+    def __init__(self, path: str | os.PathLike, archive: zipfile.ZipFile):
+        self._path = path
+        self._archive = archive
+        self._file_size = os.path.getsize(path)
+        self._claimed = 0
+        self._last: tuple[str, bytes] = ("", b"")
+        names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise InputError(
+                f"it holds {len(pickles)} members data.pkl, expected one: it is no checkpoint of "
+                "torch.save."
+            )
+        if len(set(names)) != len(names):
+            raise InputError("it holds two members of one name: save it again.")
+        self.root = pickles[0].removesuffix("data.pkl")
+        if f"{self.root}byteorder" in names and self.read("byteorder") != b"little":
+            raise InputError("it was written on a big-endian machine: re-save it on a usual one.")
+
+    def check(self, member: str) -> int:
+        """Bytes of a member, after making sure that they lie in the file as they are."""
+        info = self._archive.getinfo(f"{self.root}{member}")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise InputError(
+                f"member {member} is compressed, which torch.save never does: unpack the archive "
+                "and re-save the checkpoint in PyTorch."
+            )
+        if info.header_offset < 0 or info.header_offset + info.file_size > self._file_size:
+            raise InputError(f"member {member} claims {info.file_size} bytes that the file lacks.")
+        return info.file_size
+
+    def read(self, member: str) -> bytes:
+        """The bytes of a member; its checksum is verified."""
+        self.check(member)
+        if self._last[0] != member:
+            # The last member is kept, for several tensors in one storage.
+            self._last = (member, self._archive.read(f"{self.root}{member}"))
+        return self._last[1]
+
+    def storage(self, persistent_id: Any) -> _Storage:
+        kind, dtype, key, _, size = persistent_id
+        if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
+            raise InputError(f"it holds a persistent object of unknown kind {kind!r}.")
+        member = f"data/{key}"
+        if type(size) is not int or size < 0 or size * dtype.itemsize != self.check(member):
+            raise InputError(f"storage {key} does not have the size that its pickle states.")
+        return _Storage(member, dtype, size)
+
+    def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+        """The strided view that the pickle describes, after checking that it lies inside."""
+        numbers = (offset, *size, *stride)
+        if not isinstance(storage, _Storage) or not all(type(n) is int for n in numbers):
+            raise InputError("it describes a tensor without storage or with odd sizes.")
+        if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or min(numbers) < 0:
+            raise InputError("it describes a tensor with negative or mismatched sizes.")
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        # A stride of 0 repeats values: without this bound a tiny file could ask for terabytes.
+        if 0 not in size and (last >= storage.size or math.prod(size) > storage.size):
+            raise InputError("it describes a tensor that reaches beyond its storage.")
+        self._claimed += math.prod(size) * storage.dtype.itemsize
+        if self._claimed > _MAX_SHARING * self._file_size:
+            raise InputError("its tensors claim many times the bytes that the file has.")
+
+        def read() -> np.ndarray:
+            if 0 in size:
+                return np.zeros(size, storage.dtype)
+            with _named(self._path):
+                flat = np.frombuffer(self.read(storage.member), storage.dtype)
+            steps = tuple(s * storage.dtype.itemsize for s in stride)
+            view = np.lib.stride_tricks.as_strided(flat[offset:], size, steps, writeable=False)
+            return np.array(view, order="C")
+
+        return Tensor(tuple(size), storage.dtype, read)
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike) -> Iterator[None]:
+    """Turns what a damaged file makes the readers raise into a sentence about `path`."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{os.fspath(path)}: {error}") from error
+    except _DAMAGED as error:
         raise InputError(
-            f"the checkpoint asks for {module_name}.{global_name}, which is not on the list of "
-            "harmless types: re-save it in PyTorch with tensors only."
-        )
+            f"{os.fspath(path)} cannot be read as a checkpoint ({error}): fetch it again."
+        ) from error
 
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        kind, dtype, key, _, _ = pid
-        if kind != "storage":
-            raise InputError(f"the checkpoint holds a persistent object of unknown kind {kind!r}.")
-        return self._read_storage(str(key), dtype)
+
+@contextlib.contextmanager
+def open_checkpoint(path: str | os.PathLike) -> Iterator[Any]:
+    """The object that `torch.save` wrote, with a `Tensor` for each tensor; for a `with` block.
+
+    Raises:
+      InputError: no zip-format checkpoint, damaged, or asking for anything but data; a tensor that
+        turns out to be damaged raises it when it is read.
+    """
+    with _named(path):
+        with open(path, "rb") as file:
+            start = file.read(len(_LEGACY_START))
+        if not start.startswith(b"PK"):
+            old = " (this one is that old)" if start == _LEGACY_START else ""
+            raise InputError(
+                "it is not a checkpoint in PyTorch's zip format: if it is older than torch 1.6"
+                f"{old}, load it there once and save it again with torch.save."
+            )
+        archive = zipfile.ZipFile(path)
+    with archive:
+        with _named(path):
+            members = _Archive(path, archive)
+            value = read_pickle(members.read("data.pkl"), _names(members), members.storage)
+        yield value
+
+
+def _names(members: _Archive) -> dict[tuple[str, str], Any]:
+    """Everything that the pickle of a checkpoint may name."""
+    tensor, first = Callee(members.tensor), Callee(lambda data, *_: data)
+    names: dict[tuple[str, str], Any] = {
+        ("collections", "OrderedDict"): Callee(_mapping),
+        ("collections", "defaultdict"): Callee(lambda *_: {}),
+        ("torch._utils", "_rebuild_tensor"): tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): tensor,
+        ("torch._utils", "_rebuild_parameter"): first,
+        ("torch._utils", "_rebuild_parameter_with_state"): first,
+    }
+    names |= {("torch", name): dtype for name, dtype in _STORAGES.items()}
+    for module in ("builtins", "__builtin__"):
+        names |= {(module, name): Inert(name) for name in ("set", "dict", "list")}
+    for full_name in (*_INERT, *_INERT_VALUES):
+        module, _, name = full_name.rpartition(".")
+        inert = Inert(full_name) if full_name in _INERT else Placeholder(full_name)
+        names[module, name] = inert
+    return names
+
+
+def _mapping(*arguments: Any) -> dict[Any, Any]:
+    """A dictionary; Python 2 wrote the items of an OrderedDict as a list of pairs."""
+    items = arguments[0] if arguments else []
+    if not all(isinstance(item, (list, tuple)) and type(item[0]) is str for item in items):
+        raise ValueError("odd items of a dictionary")
+    return {item[0]: item[1] for item in items}
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """The object that `torch.save` wrote, tensors as NumPy arrays.
+    """The object that `torch.save` wrote, tensors as NumPy arrays; see `open_checkpoint`."""
+    done: dict[int, Any] = {}  # By identity: values may contain one another many times over.
 
-    Raises:
-      InputError: no zip-format checkpoint, damaged, or asking for anything but tensors.
-    """
-    if not zipfile.is_zipfile(path):
-        raise InputError(
-            f"{path} is not a checkpoint in PyTorch's zip format: if it is older than torch 1.6, "
-            "load it there once and save it again with torch.save."
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-            if len(names) != 1:
-                raise InputError(f"{path} holds {len(names)} data.pkl members, expected one.")
-            root = names[0].removesuffix("data.pkl")
-            cache: dict[str, np.ndarray] = {}
+    def arrays(value: Any, depth: int) -> Any:
+        if isinstance(value, Tensor):
+            return value.read()
+        if not isinstance(value, (dict, list)):
+            return value
+        if depth > _MAX_DEPTH:
+            raise InputError(f"{os.fspath(path)} nests its values deeper than {_MAX_DEPTH} levels.")
+        if id(value) in done:
+            return done[id(value)]
+        if isinstance(value, dict):
+            done[id(value)] = mapping = {}
+            mapping.update((k, arrays(v, depth + 1)) for k, v in value.items())
+            return mapping
+        done[id(value)] = sequence = []
+        sequence.extend(arrays(v, depth + 1) for v in value)
+        return sequence
 
-            def read_storage(key: str, dtype: np.dtype) -> np.ndarray:
-                if key not in cache:
-                    cache[key] = np.frombuffer(archive.read(f"{root}data/{key}"), dtype)
-                return cache[key]
-
-            return _Reader(io.BytesIO(archive.read(names[0])), read_storage).load()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (pickle.UnpicklingError, KeyError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({error}): fetch it again."
-        ) from error
+    with open_checkpoint(path) as value:
+        return arrays(value, 0)

@@ -33,7 +33,8 @@ def find_source_bank(name: str | os.PathLike) -> Path:
 
 def file_sha256(path: str | os.PathLike) -> str:
     """Hash by which a run and a source bank remember the backbone that they belong to."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_backbone(
@@ -64,40 +65,52 @@ def save_backbone(
     os.replace(partial, path)
 
 
-def load_backbone(path: str | os.PathLike) -> tuple[BackboneConfig, dict[str, Any]]:
+def load_backbone(
+    path: str | os.PathLike,
+    *,
+    num_heads: int | None = None,
+    num_groups: int | None = None,
+    group_size: int | None = None,
+) -> tuple[BackboneConfig, dict[str, Any]]:
     """Reads a backbone: (architecture, {"params", "batch_stats"}) with NumPy leaves.
 
     Args:
-      path: a `.safetensors` file, or the name of a shipped backbone (`SHIPPED`).
+      path: a backbone file, an original checkpoint of the Point-MAE family (`weights_convert`:
+        `.pth`, `.pt`, `.t7` or `.safetensors`), or the name of a shipped backbone (`SHIPPED`).
+      num_heads: attention heads of an original checkpoint, where they are not of 64 channels.
+      num_groups: patches that its model cuts a shape into, where not the family's usual number.
+      group_size: points of a patch, where the file does not tell and they are not 32.
 
     Raises:
       InputError: the file is missing, damaged, not a backbone, or its tensors do not fit the
         architecture that it names.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = find_backbone(path)
     if not path.is_file():
         raise InputError(
-            f"backbone file {path} does not exist: give the path of a backbone.safetensors, or "
-            "make one with `python -m experiments.pretrain`."
+            f"backbone file {path} does not exist: give the path of a backbone.safetensors or of a "
+            "published checkpoint, or make one with `python -m experiments.pretrain`."
         )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    flat: dict[str, Any]
+    found = _read_own(path)
+    if found is None:
+        # A package of its own, which most runs never need.
+        from weights_convert.convert import Options, read_backbone
+
+        options = Options(num_heads=num_heads, num_groups=num_groups, group_size=group_size)
+        architecture, tree = read_backbone(path, options)
+        config = BackboneConfig.from_dict(architecture.to_dict())
+        flat = traverse_util.flatten_dict(tree, sep="/")
+    elif (num_heads, num_groups, group_size) != (None, None, None):
         raise InputError(
-            f"backbone file {path} cannot be read as safetensors ({error}): it is damaged or of "
-            "another kind; fetch or convert it again."
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(
-            f"{path} is not a backbone file of this library (no '{FORMAT}' in its metadata): "
-            "PyTorch checkpoints must be converted first (weights_convert)."
+            f"{path} states its own architecture: num_heads, num_groups and group_size are for "
+            "original checkpoints only."
         )
-    config = BackboneConfig.from_dict(json.loads(metadata["config"]))
-    shapes = jax.tree.map(np.shape, backbone_shapes(config))
+    else:
+        config, flat = found
+    # A file that names thousands of blocks without holding them is not worth tracing.
+    misfit = config.depth > len(flat)
+    shapes = {} if misfit else jax.tree.map(np.shape, backbone_shapes(config))
     expected = traverse_util.flatten_dict(shapes, sep="/")
     wrong = sorted(
         name
@@ -112,7 +125,28 @@ def load_backbone(path: str | os.PathLike) -> tuple[BackboneConfig, dict[str, An
     return config, traverse_util.unflatten_dict(flat, sep="/")
 
 
+def _read_own(path: Path) -> tuple[BackboneConfig, dict[str, np.ndarray]] | None:
+    """Architecture and tensors of one of our own files; None for a file of another kind."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                return None
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return BackboneConfig.from_dict(json.loads(metadata["config"])), flat
+    except (SafetensorError, OSError):
+        return None  # Perhaps a PyTorch file; otherwise `weights_convert` says what is wrong.
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"backbone file {path} names no usable architecture ({error}): it is damaged, or of "
+            "another version of pointata_jax."
+        ) from error
+
+
 def backbone_shapes(config: BackboneConfig) -> dict[str, Any]:
     """Shapes and types of `Backbone` variables, computed without allocating them."""
-    points = jax.ShapeDtypeStruct((1, config.num_groups * config.group_size, 3), np.float32)
+    cloud = (1, max(config.num_groups, config.group_size), config.input_channels)
+    points = jax.ShapeDtypeStruct(cloud, np.float32)
     return jax.eval_shape(Backbone(config).init, jax.random.key(0), points)

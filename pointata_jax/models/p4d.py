@@ -275,6 +275,13 @@ def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DCon
             "from it: load a backbone file that includes the patch embedder."
         ) from missing
 
+    if "reduce_dim" in backbone_variables["params"]:
+        raise InputError(
+            "this backbone brings its patch tokens to width by a linear layer after the maximum "
+            "(Point-BERT, ULIP), which a video embedder lacks: start the embedder from stage 1 or "
+            'from random weights (embedder_init="random").'
+        )
+
     def folded(dense: str, norm: str) -> tuple[jax.Array, jax.Array]:
         scale = params[norm]["scale"] / jnp.sqrt(stats[norm]["var"] + NORM_EPSILON)
         shift = params[norm]["bias"] - stats[norm]["mean"] * scale

@@ -3,7 +3,9 @@
 Architecture of "Masked Autoencoders for Point Cloud Self-supervised Learning" (Pang et al., ECCV
 2022), the trunk that Point-BERT, ReCon and ULIP share: farthest-point groups, a mini-PointNet per
 group, a position MLP whose output is added again at the input of *every* block, pre-norm blocks
-with a bias-free qkv projection and exact GELU, and a final LayerNorm.
+with a bias-free qkv projection and exact GELU, and a final LayerNorm. What the relatives add –
+Point-BERT's narrower embedder, class, image and text tokens, colours, ReCon's blocks – are fields
+of `BackboneConfig`.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from flax import linen as nn
 
 from pointata_jax import ops
 from pointata_jax.errors import InputError
+from pointata_jax.models.blocks import NORM_EPSILON, Block, ReconBlock
 
-# PyTorch's defaults; Flax has 1e-6 for LayerNorm and 0.99 for the running average.
-NORM_EPSILON = 1e-5
+# PyTorch's 0.1, which Flax counts the other way round (its default is 0.99).
 BATCH_NORM_MOMENTUM = 0.9
+BLOCKS = ("point_mae", "recon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,11 @@ class BackboneConfig:
       input_channels: numbers per point that the patch embedder reads.
       class_token: whether the checkpoint brings a trained class token (Point-BERT and fine-tuned
         files do, Point-MAE's pre-training files do not).
+      extra_tokens: names of further trained tokens, which follow the class token; ("image",
+        "text") in ReCon.
+      embedder_output: width that the mini-PointNet gives out, where a linear layer (`reduce_dim`)
+        brings it to `width`; 256 in Point-BERT and ULIP, None where there is no such layer.
+      block: kind of the encoder's blocks, "point_mae" or "recon" (see `models.blocks`).
     """
 
     width: int = 384
@@ -52,22 +60,56 @@ class BackboneConfig:
     decoder_depth: int = 4
     input_channels: int = 3
     class_token: bool = False
+    extra_tokens: tuple[str, ...] = ()
+    embedder_output: int | None = None
+    block: str = "point_mae"
 
     def __post_init__(self):
+        if self.block not in BLOCKS:
+            raise InputError(
+                f"unknown kind of block {self.block!r}: choose one of {', '.join(BLOCKS)}."
+            )
+        sizes = (self.width, self.num_heads, *self.embedder_widths, self.num_groups)
+        sizes += (self.group_size, self.input_channels, self.embedder_output or 1)
+        # Bounded, because a damaged file may state anything.
+        whole = all(isinstance(n, int) and 0 < n < 2**20 for n in sizes)
+        depths = all(isinstance(n, int) and 0 <= n < 1000 for n in (self.depth, self.decoder_depth))
+        if not (whole and depths and len(self.embedder_widths) == 3 and 0 < self.mlp_ratio < 2**10):
+            raise InputError(f"a backbone needs positive sizes and three embedder_widths: {self}.")
         if self.width % self.num_heads:
             raise InputError(
                 f"backbone width {self.width} cannot be split into {self.num_heads} heads: "
                 "choose a number of heads that divides the width."
             )
 
+    @property
+    def global_tokens(self) -> tuple[str, ...]:
+        """Names of the tokens that stand before the patches: class, then the extra ones."""
+        return (("class",) if self.class_token else ()) + self.extra_tokens
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of a block's MLP."""
+        return round(self.width * self.mlp_ratio)
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON-able values."""
-        return dataclasses.asdict(self) | {"embedder_widths": list(self.embedder_widths)}
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BackboneConfig:
-        """Inverse of `to_dict`."""
-        return cls(**{**values, "embedder_widths": tuple(values["embedder_widths"])})
+        """Inverse of `to_dict`; `InputError` on a name that is no setting."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(
+                f"unknown backbone settings {', '.join(unknown)}: remove them, or use the version "
+                "of pointata_jax that wrote them."
+            )
+        read: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**read)
 
 
 PRESETS: dict[str, BackboneConfig] = {
@@ -108,7 +150,7 @@ def group_points(
 
 
 class PatchEmbedder(nn.Module):
-    """Mini-PointNet: one token per patch, `[..., G, M, C] -> [..., G, D]`."""
+    """Mini-PointNet: one token per patch, `[..., G, M, C] -> [..., G, embedder_output or D]`."""
 
     config: BackboneConfig
 
@@ -132,8 +174,10 @@ class PatchEmbedder(nn.Module):
         pooled = jnp.broadcast_to(local.max(1, keepdims=True), local.shape)
         rows = jnp.concatenate([pooled, local], axis=-1).reshape(-1, 2 * w1)
         rows = nn.relu(norm("second_norm")(nn.Dense(w2, name="second_conv_0")(rows)))
-        rows = nn.Dense(self.config.width, name="second_conv_1")(rows)
-        return rows.reshape(*lead, size, self.config.width).max(-2)
+        rows = nn.Dense(self.config.embedder_output or self.config.width, name="second_conv_1")(
+            rows
+        )
+        return rows.reshape(*lead, size, rows.shape[-1]).max(-2)
 
 
 class PositionMLP(nn.Module):
@@ -147,41 +191,6 @@ class PositionMLP(nn.Module):
         return nn.Dense(self.width, name="dense_1")(hidden)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention with a bias-free qkv projection, `[b, n, D] -> [b, n, D]`."""
-
-    num_heads: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        batch, length, width = x.shape
-        head_width = width // self.num_heads
-        qkv = nn.Dense(3 * width, use_bias=False, name="qkv")(x.reshape(-1, width))
-        # Rows of the published matrix are ordered q, k, v, then head, then channel.
-        qkv = qkv.reshape(batch, length, 3, self.num_heads, head_width)
-        query, key, value = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
-        scores = query @ key.swapaxes(-1, -2) * head_width**-0.5
-        mixed = (jax.nn.softmax(scores, axis=-1) @ value).transpose(0, 2, 1, 3)
-        out = nn.Dense(width, name="proj")(mixed.reshape(-1, width))
-        return out.reshape(batch, length, width)
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block, `[b, n, D] -> [b, n, D]`; the caller adds the position first."""
-
-    config: BackboneConfig
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        width = self.config.width
-        hidden_width = int(width * self.config.mlp_ratio)
-        attention = Attention(self.config.num_heads, name="attention")
-        x = x + attention(nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_1")(x))
-        rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_2")(x).reshape(-1, width)
-        rows = nn.gelu(nn.Dense(hidden_width, name="mlp_0")(rows), approximate=False)
-        return x + nn.Dense(width, name="mlp_1")(rows).reshape(x.shape)
-
-
 class Backbone(nn.Module):
     """Point-MAE's encoder: patches, tokens, blocks, final norm.
 
@@ -193,37 +202,68 @@ class Backbone(nn.Module):
     config: BackboneConfig
 
     def setup(self):
-        self.embedder = PatchEmbedder(self.config)
-        self.position = PositionMLP(self.config.width)
-        self.blocks = [Block(self.config) for _ in range(self.config.depth)]
+        cfg = self.config
+        self.embedder = PatchEmbedder(cfg)
+        if cfg.embedder_output is not None:
+            self.reduce_dim = nn.Dense(cfg.width)
+        self.position = PositionMLP(cfg.width)
+        sizes = (cfg.num_heads, cfg.hidden_width)
+        if cfg.block == "recon":
+            self.blocks = [ReconBlock(*sizes, len(cfg.global_tokens)) for _ in range(cfg.depth)]
+        else:
+            self.blocks = [Block(*sizes) for _ in range(cfg.depth)]
         self.norm = nn.LayerNorm(epsilon=NORM_EPSILON)
-        if self.config.class_token:
-            init = nn.initializers.normal(0.02)
-            self.class_token = self.param("class_token", init, (self.config.width,))
-            self.class_position = self.param("class_position", init, (self.config.width,))
+        init = nn.initializers.normal(0.02)
+        self.global_vectors = [
+            (
+                self.param(f"{name}_token", init, (cfg.width,)),
+                self.param(f"{name}_position", init, (cfg.width,)),
+            )
+            for name in cfg.global_tokens
+        ]
+
+    def tokens(self, patches: jax.Array, train: bool = False) -> jax.Array:
+        """Tokens `[..., G, D]` of patches `[..., G, M, C]`."""
+        tokens = self.embedder(patches, train)
+        return tokens if self.config.embedder_output is None else self.reduce_dim(tokens)
 
     def embed(self, points: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Tokens `[..., G, D]` before the blocks, and their centres `[..., G, 3]`."""
         cfg = self.config
+        if points.shape[-1] != cfg.input_channels:
+            raise InputError(
+                f"points have {points.shape[-1]} columns, but this backbone reads "
+                f"{cfg.input_channels}: coordinates first, then "
+                f"{cfg.input_channels - 3} further ones (colours)."
+            )
         patches, centres = group_points(points, cfg.num_groups, cfg.group_size)
-        return self.embedder(patches, train), centres
+        return self.tokens(patches, train), centres
+
+    def global_rows(self, batch: int) -> tuple[jax.Array, jax.Array] | None:
+        """Global tokens and their positions, each `[batch, p, D]`; None where there are none."""
+        if not self.config.global_tokens:
+            return None
+        shape = (batch, len(self.global_vectors), self.config.width)
+        rows = (jnp.stack(column) for column in zip(*self.global_vectors, strict=True))
+        tokens, positions = (jnp.broadcast_to(stacked, shape) for stacked in rows)
+        return tokens, positions
 
     def encode(self, tokens: jax.Array, centres: jax.Array) -> jax.Array:
         """Blocks and final norm on tokens `[b, n, D]` at centres `[b, n, 3]`.
 
-        With a class token, row 0 of the result is that token: `[b, 1 + n, D]`.
+        The p global tokens (class, image, text) come first in the result: `[b, p + n, D]`.
         """
         position = self.position(centres)
-        if self.config.class_token:
-            shape = (tokens.shape[0], 1, tokens.shape[2])
-            tokens = jnp.concatenate([jnp.broadcast_to(self.class_token, shape), tokens], axis=1)
-            position = jnp.concatenate([jnp.broadcast_to(self.class_position, shape), position], 1)
+        rows = self.global_rows(tokens.shape[0])
+        if rows is not None:
+            tokens = jnp.concatenate([rows[0], tokens], axis=1)
+            position = jnp.concatenate([rows[1], position], axis=1)
         for block in self.blocks:
             tokens = block(tokens + position)
         return self.norm(tokens)
 
     def __call__(self, points: jax.Array, train: bool = False) -> jax.Array:
-        """Final tokens `[..., (1 +) G, D]` of clouds `[..., N, 3]` in the unit sphere."""
+        """Final tokens `[..., p + G, D]` of clouds `[..., N, 3(+C)]` in the unit sphere."""
         tokens, centres = self.embed(points, train)
         lead = tokens.shape[:-2]
         flat = self.encode(
@@ -247,7 +287,8 @@ class MaskedAutoencoder(nn.Module):
         self.backbone = Backbone(cfg)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (cfg.width,))
         self.decoder_position = PositionMLP(cfg.width)
-        self.decoder_blocks = [Block(cfg) for _ in range(cfg.decoder_depth)]
+        sizes = (cfg.num_heads, cfg.hidden_width)
+        self.decoder_blocks = [Block(*sizes) for _ in range(cfg.decoder_depth)]
         self.decoder_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
         self.increase_dim = nn.Dense(3 * cfg.group_size)
 
@@ -274,8 +315,10 @@ class MaskedAutoencoder(nn.Module):
         patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
         centres = jnp.take_along_axis(centres, order[:, :, None], axis=1)
         visible = self.backbone.encode(
-            self.backbone.embedder(patches[:, :num_visible], train), centres[:, :num_visible]
+            self.backbone.tokens(patches[:, :num_visible], train), centres[:, :num_visible]
         )
+        # The decoder never sees the global tokens (class, image, text).
+        visible = visible[:, len(cfg.global_tokens) :]
         hidden = jnp.broadcast_to(self.mask_token, (points.shape[0], num_masked, cfg.width))
         x = jnp.concatenate([visible, hidden], axis=1)
         position = self.decoder_position(centres)

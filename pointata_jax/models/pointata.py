@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from pointata_jax.errors import InputError
@@ -243,19 +244,28 @@ class PointATA(nn.Module):
             tables = {d: temporal_correspondence(centres, d) for d in sorted(set(self.dilations))}
         neighbors = spatial_neighbors(centres, cfg.sce_neighbors) if cfg.use_sce else None
 
-        def adapted_block(model: PointATA, x: jax.Array, index: int) -> jax.Array:
+        def adapted_block(
+            model: PointATA, x: jax.Array, rows: jax.Array | None, index: int
+        ) -> tuple[jax.Array, jax.Array | None]:
             x = x + position
             if cfg.use_pva:
                 x = model.pva[index](x, tables[model.dilations[index]], train)
             if neighbors is not None:
                 gate = model.sce_gates[index]
                 x = x + gate * model.sce(x, centres, neighbors, train)
-            return model.backbone.blocks[index](_fold(x)).reshape(x.shape)
+            block = model.backbone.blocks[index]
+            if rows is None or global_rows is None:
+                return block(_fold(x)).reshape(x.shape), None
+            # Global tokens run beside every frame's own; adapters work on tokens with a centre.
+            out = block(jnp.concatenate([rows + global_rows[1], _fold(x)], axis=1))
+            return out[:, rows.shape[1] :].reshape(x.shape), out[:, : rows.shape[1]]
 
-        step = nn.remat(adapted_block, static_argnums=(2,)) if cfg.remat else adapted_block
+        step = nn.remat(adapted_block, static_argnums=(3,)) if cfg.remat else adapted_block
+        global_rows = self.backbone.global_rows(x.shape[0] * x.shape[1])
+        rows = None if global_rows is None else global_rows[0]
         levels = []
         for index in range(cfg.backbone.depth):
-            x = step(self, x, index)
+            x, rows = step(self, x, rows, index)
             if index in blocks:
                 levels.append(self.backbone.norm(x))
         return levels, centres
@@ -263,10 +273,12 @@ class PointATA(nn.Module):
     def frozen_features(self, clip: jax.Array) -> jax.Array:
         """`features` of the bare frozen backbone on the same tokens: no adapters, no time.
 
-        An untrained `features` equals this bit for bit.
+        An untrained `features` equals this bit for bit (to rounding, where the backbone has global
+        tokens).
         """
         tokens, centres = self.tokens(clip)
-        return self.backbone.encode(_fold(tokens), _fold(centres)).reshape(tokens.shape)
+        final = self.backbone.encode(_fold(tokens), _fold(centres))
+        return final[:, len(self.config.backbone.global_tokens) :].reshape(tokens.shape)
 
 
 def _fold(x: jax.Array) -> jax.Array:

@@ -28,7 +28,8 @@ def backbone_size(config: BackboneConfig) -> int:
 
     A `PointATA` replaces the patch embedder and holds the rest.
     """
-    cloud = jax.ShapeDtypeStruct((1, max(config.num_groups, config.group_size), 3), jnp.float32)
+    points = max(config.num_groups, config.group_size)
+    cloud = jax.ShapeDtypeStruct((1, points, config.input_channels), jnp.float32)
     variables = jax.eval_shape(Backbone(config).init, jax.random.key(0), cloud)
     return _size(variables["params"])
 

@@ -139,6 +139,9 @@ def test_copy_refuses_what_does_not_fit():
         embedder_from_backbone(variables, wider)
     with pytest.raises(InputError, match="patch embedder"):
         embedder_from_backbone({"params": {}, "batch_stats": {}}, wider)
+    reduced = {**variables, "params": {**variables["params"], "reduce_dim": {}}}
+    with pytest.raises(InputError, match="linear layer after the maximum"):
+        embedder_from_backbone(reduced, wider)
 
 
 def test_order_of_points_does_not_matter():

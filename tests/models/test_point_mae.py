@@ -1,10 +1,20 @@
+import dataclasses
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import save_file
 
 from pointata_jax.errors import InputError
-from pointata_jax.models.backbone_file import backbone_shapes, load_backbone, save_backbone
+from pointata_jax.models.backbone_file import (
+    FORMAT,
+    backbone_shapes,
+    load_backbone,
+    save_backbone,
+)
 from pointata_jax.models.point_mae import (
     PRESETS,
     Backbone,
@@ -106,6 +116,23 @@ def test_heads_must_divide_the_width():
         BackboneConfig(width=30, num_heads=4)
 
 
+def test_global_tokens_come_first_and_stay_out_of_the_decoder():
+    config = dataclasses.replace(MICRO, class_token=True, extra_tokens=("image",), decoder_depth=1)
+    points = jax.random.normal(jax.random.key(0), (2, 30, 3))
+    model = MaskedAutoencoder(config)
+    mask = random_mask(jax.random.key(1), 2, 6, 4)
+    variables = jax.jit(model.init, static_argnums=3)(jax.random.key(2), points, mask, 4)
+    out = jax.jit(model.apply, static_argnums=3)(variables, points, mask, 4)
+    assert out["visible"].shape == (2, 2, 24) and out["rebuilt"].shape == (2, 4, 4, 3)
+    own = {name: variables[name]["backbone"] for name in ("params", "batch_stats")}
+    apply = jax.jit(Backbone(config).apply)
+    tokens = apply(own, points)
+    assert tokens.shape == (2, 2 + 6, 24)
+    own["params"]["class_token"] = own["params"]["class_token"] + np.linspace(-2, 2, 24)
+    changed = apply(own, points)
+    assert np.abs(changed - tokens)[:, 0].max() > 0.1
+
+
 class TestBackboneFile:
     @pytest.fixture
     def saved(self, tmp_path):
@@ -130,10 +157,47 @@ class TestBackboneFile:
             load_backbone(path)
 
     def test_another_architecture_is_refused(self, saved, tmp_path):
-        import dataclasses
-
         _, variables = saved
         deeper = dataclasses.replace(MICRO, depth=3)
         save_backbone(tmp_path / "wrong.safetensors", deeper, variables)
         with pytest.raises(InputError, match="does not fit.*blocks_2"):
             load_backbone(tmp_path / "wrong.safetensors")
+
+    def test_odd_architectures_are_refused(self, saved, tmp_path):
+        path, variables = saved
+        tensors = {k: np.asarray(v) for k, v in flatten_dict(variables, sep="/").items()}
+        good = MICRO.to_dict()
+        for change in (
+            {"depth": 10**9},
+            {"depth": 900},
+            {"width": "24"},
+            {"width": 24.0},
+            {"num_heads": 0},
+            {"embedder_widths": [8, 8]},
+            {"embedder_widths": 8},
+            {"mlp_ratio": float("nan")},
+            {"num_groups": 2**62},
+            {"embedder_output": -1},
+            {"extra_tokens": [1]},
+            {"block": "swin"},
+            {"colour": "blue"},
+        ):
+            metadata = {"format": FORMAT, "config": json.dumps(good | change)}
+            save_file(tensors, tmp_path / "odd.safetensors", metadata=metadata)
+            with pytest.raises(InputError):
+                load_backbone(tmp_path / "odd.safetensors")
+        for config in ("", "[1]", "{"):
+            save_file(tensors, path, metadata={"format": FORMAT, "config": config})
+            with pytest.raises(InputError, match="no usable architecture"):
+                load_backbone(path)
+
+    def test_files_from_before_the_later_settings_still_load(self, saved):
+        path, variables = saved
+        tensors = {k: np.asarray(v) for k, v in flatten_dict(variables, sep="/").items()}
+        old = {
+            k: v
+            for k, v in MICRO.to_dict().items()
+            if k not in ("extra_tokens", "embedder_output", "block")
+        }
+        save_file(tensors, path, metadata={"format": FORMAT, "config": json.dumps(old)})
+        assert load_backbone(path)[0] == MICRO

@@ -103,6 +103,27 @@ def test_starts_as_the_frozen_backbone_bit_for_bit(variables, trained, features)
     )
 
 
+@pytest.mark.parametrize("block", ["point_mae", "recon"])
+def test_global_tokens_of_the_checkpoint_run_beside_every_frame(block):
+    backbone = dataclasses.replace(
+        CONFIG.backbone, class_token=True, extra_tokens=("image", "text"), block=block
+    )
+    config = dataclasses.replace(CONFIG, backbone=backbone)
+    model, clip = PointATA(config), random_clip()
+    variables = jax.jit(model.init)(jax.random.key(0), clip)
+    features = jax.jit(lambda v: model.apply(v, clip, method="features"))
+    before = features(variables)
+    assert before.shape == (4, 4, 6, 24)
+    frozen = jax.jit(lambda v: model.apply(v, clip, method="frozen_features"))(variables)
+    np.testing.assert_allclose(before, frozen, atol=1e-5)
+    # Point-MAE's patches attend to the class token, ReCon's never do.
+    own = variables["params"]["backbone"]
+    token = {"class_token": own["class_token"] + np.linspace(-2, 2, 24, dtype=np.float32)}
+    params = {**variables["params"], "backbone": {**own, **token}}
+    moved = np.abs(features({**variables, "params": params}) - before).max()
+    assert (moved > 1e-3) == (block == "point_mae")
+
+
 def test_parameter_names_are_the_backbone_files(variables):
     params = variables["params"]
     assert set(params) == {

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pointata_jax.models.point_mae import Backbone, BackboneConfig, MaskedAutoencoder, group_points
-from weights_convert.point_mae import convert_state_dict, infer_config
+from tests.weights_convert import checkpoints
 from weights_convert.torch_zip import read_checkpoint
+from weights_convert.trunk import decoder_entries
 
 
 def _hash(shape, ordinal):
@@ -19,39 +20,10 @@ def _hash(shape, ordinal):
 
 def _filled_state_dict():
     """A fine-tuned Point-MAE (384/12/6, 40 classes): official key names, deterministic values."""
-    shapes = {"cls_token": (1, 1, 384), "cls_pos": (1, 1, 384)}
-
-    def affine(name, *size):
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = size, size[:1]
-
-    def batch_norm(name, size):
-        affine(name, size)
-        shapes[f"{name}.running_mean"] = shapes[f"{name}.running_var"] = (size,)
-
-    affine("encoder.first_conv.0", 128, 3, 1)
-    batch_norm("encoder.first_conv.1", 128)
-    affine("encoder.first_conv.3", 256, 128, 1)
-    affine("encoder.second_conv.0", 512, 512, 1)
-    batch_norm("encoder.second_conv.1", 512)
-    affine("encoder.second_conv.3", 384, 512, 1)
-    affine("pos_embed.0", 128, 3)
-    affine("pos_embed.2", 384, 128)
-    for i in range(12):
-        block = f"blocks.blocks.{i}"
-        affine(f"{block}.norm1", 384)
-        affine(f"{block}.norm2", 384)
-        shapes[f"{block}.attn.qkv.weight"] = (1152, 384)
-        affine(f"{block}.attn.proj", 384, 384)
-        affine(f"{block}.mlp.fc1", 1536, 384)
-        affine(f"{block}.mlp.fc2", 384, 1536)
-    affine("norm", 384)
-    affine("cls_head_finetune.0", 256, 768)
-    batch_norm("cls_head_finetune.1", 256)
-    affine("cls_head_finetune.4", 256, 256)
-    batch_norm("cls_head_finetune.5", 256)
-    affine("cls_head_finetune.8", 40, 256)
+    shapes = checkpoints.point_mae_fine_tuned(**checkpoints.SMALL)
+    names = sorted(name for name in shapes if not name.endswith("num_batches_tracked"))
     state = {}
-    for ordinal, name in enumerate(sorted(shapes)):
+    for ordinal, name in enumerate(names):
         u = _hash(shapes[name], ordinal) - 0.5
         if u.ndim >= 2:
             state[name] = 2 * u / np.sqrt(np.prod(shapes[name][1:]))
@@ -69,19 +41,29 @@ def _close(ours, first, total, squares):
     np.testing.assert_allclose(np.square(ours).sum(), squares, rtol=1e-5)
 
 
+def test_published_counts():
+    def count(shapes, trained):
+        buffers = ("running_mean", "running_var", "num_batches_tracked")
+        kept = (s for n, s in shapes.items() if not (trained and n.endswith(buffers)))
+        return len(shapes), sum(int(np.prod(shape)) for shape in kept)
+
+    small = checkpoints.SMALL
+    assert count(checkpoints.point_mae_pretrained(**small), True) == (209, 29_006_432)
+    assert count(checkpoints.point_mae_fine_tuned(**small), True) == (174, 22_099_752)
+    assert count(checkpoints.point_bert_fine_tuned(**small, output=256), True) == (164, 22_065_960)
+
+
 def test_golden_numbers_of_the_fine_tuned_model():
     state = _filled_state_dict()
     assert len(state) == 170
-    variables, rest = convert_state_dict(state)
-    assert {name.split(".")[0] for name in rest} == {"cls_head_finetune"}
-    config = infer_config(variables, num_heads=6)
+    accounts, variables = checkpoints.variables_of(state, np.float32)
+    head = accounts.dropped["classification head"]
+    assert len(head) == 14 and len(accounts.dropped) == 1
+    config = BackboneConfig.from_dict(accounts.architecture.to_dict())
     assert config == BackboneConfig(decoder_depth=0, class_token=True)
     points = jnp.asarray(0.9 * (2 * _hash((1, 128, 3), 1000) - 1), jnp.float32)
     backbone = Backbone(config)
-    ours = jax.tree.map(
-        lambda x: jnp.asarray(x, jnp.float32), {k: v["backbone"] for k, v in variables.items()}
-    )
-    tokens, _ = backbone.apply(ours, points, method="embed")
+    tokens, _ = backbone.apply(variables, points, method="embed")
     # Near-origin points are skipped by the CUDA kernel's FPS; none lies that near here.
     _close(
         tokens,
@@ -89,16 +71,16 @@ def test_golden_numbers_of_the_fine_tuned_model():
         504.29492674,
         162.82971731,
     )
-    final = np.asarray(backbone.apply(ours, points), np.float64)
+    final = np.asarray(jax.jit(backbone.apply)(variables, points), np.float64)
     hidden = np.concatenate([final[:, 0], final[:, 1:].max(1)], axis=-1)
     for layer, norm in (("0", "1"), ("4", "5")):
-        hidden = hidden @ rest[f"cls_head_finetune.{layer}.weight"].T
-        hidden = hidden + rest[f"cls_head_finetune.{layer}.bias"]
-        stats = {k: rest[f"cls_head_finetune.{norm}.{k}"] for k in ("running_mean", "running_var")}
+        hidden = hidden @ state[f"cls_head_finetune.{layer}.weight"].T
+        hidden = hidden + state[f"cls_head_finetune.{layer}.bias"]
+        stats = {k: state[f"cls_head_finetune.{norm}.{k}"] for k in ("running_mean", "running_var")}
         hidden = (hidden - stats["running_mean"]) / np.sqrt(stats["running_var"] + 1e-5)
-        hidden = hidden * rest[f"cls_head_finetune.{norm}.weight"]
-        hidden = np.maximum(hidden + rest[f"cls_head_finetune.{norm}.bias"], 0)
-    logits = hidden @ rest["cls_head_finetune.8.weight"].T + rest["cls_head_finetune.8.bias"]
+        hidden = hidden * state[f"cls_head_finetune.{norm}.weight"]
+        hidden = np.maximum(hidden + state[f"cls_head_finetune.{norm}.bias"], 0)
+    logits = hidden @ state["cls_head_finetune.8.weight"].T + state["cls_head_finetune.8.bias"]
     _close(
         logits,
         [0.00633611, 0.12003282, 0.10883619, -0.01155215, 0.00353389],
@@ -110,11 +92,21 @@ def test_golden_numbers_of_the_fine_tuned_model():
 @pytest.fixture(scope="module")
 def parity(shared_data):
     folder = shared_data / "point_mae_parity_fixture"
-    checkpoint = read_checkpoint(folder / "pretrain_tiny.pth")
-    variables, rest = convert_state_dict(checkpoint["base_model"])
-    assert not rest
-    config = infer_config(variables, num_heads=6, num_groups=16, group_size=32)
-    assert (config.width, config.depth, config.decoder_depth) == (96, 3, 2)
+    state = read_checkpoint(folder / "pretrain_tiny.pth")["base_model"]
+    accounts, backbone = checkpoints.variables_of(state, np.float32, num_heads=6, num_groups=16)
+    config = BackboneConfig.from_dict(accounts.architecture.to_dict())
+    assert (config.width, config.depth, config.decoder_depth, config.group_size) == (96, 3, 2, 32)
+    (dropped,) = (names for why, names in accounts.dropped.items() if "decoder" in why)
+    decoder = {entry.name: entry for entry in decoder_entries(accounts.architecture)}
+    assert set(decoder) == set(dropped)
+    params = {"backbone": backbone["params"]}
+    for name, entry in decoder.items():
+        _, *folders, leaf = entry.path.split("/")
+        place = params
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[leaf] = entry.to_ours(state[name])
+    variables = {"params": params, "batch_stats": {"backbone": backbone["batch_stats"]}}
     return config, variables, np.load(folder / "expected.npz", allow_pickle=False)
 
 

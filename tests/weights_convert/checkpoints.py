@@ -1,0 +1,341 @@
+"""Synthetic checkpoints with the official key names of every family, at any size.
+
+The tables are written out here from the published state dicts, not taken from `weights_convert`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from weights_convert.recognise import Accounts, Options, account
+from weights_convert.state_dict import StateDict
+from weights_convert.torch_zip import Tensor
+
+Shapes = dict[str, tuple[int, ...]]
+SIZES = {"width": 64, "depth": 2, "widths": (8, 12, 16)}
+SMALL = {"width": 384, "depth": 12, "widths": (128, 256, 512)}
+
+
+def affine(name: str, *shape: int) -> Shapes:
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def batch_norm(name: str, size: int) -> Shapes:
+    statistics = {f"{name}.running_mean": (size,), f"{name}.running_var": (size,)}
+    return affine(name, size) | statistics | {f"{name}.num_batches_tracked": ()}
+
+
+def patch_embedder(widths, output, channels=3) -> Shapes:
+    w0, w1, w2 = widths
+    return (
+        affine("encoder.first_conv.0", w0, channels, 1)
+        | batch_norm("encoder.first_conv.1", w0)
+        | affine("encoder.first_conv.3", w1, w0, 1)
+        | affine("encoder.second_conv.0", w2, 2 * w1, 1)
+        | batch_norm("encoder.second_conv.1", w2)
+        | affine("encoder.second_conv.3", output, w2, 1)
+    )
+
+
+def position(name: str, width: int) -> Shapes:
+    return affine(f"{name}.0", 128, 3) | affine(f"{name}.2", width, 128)
+
+
+def block(name: str, width: int, recon: bool = False) -> Shapes:
+    shapes = affine(f"{name}.norm1", width) | affine(f"{name}.norm2", width)
+    shapes |= affine(f"{name}.mlp.fc1", 4 * width, width)
+    shapes |= affine(f"{name}.mlp.fc2", width, 4 * width)
+    shapes |= {f"{name}.attn.qkv.weight": (3 * width, width)}
+    shapes |= affine(f"{name}.attn.proj", width, width)
+    if recon:
+        for norm in ("norm1_contrast", "norm2_contrast"):
+            shapes |= affine(f"{name}.{norm}", width)
+        shapes |= affine(f"{name}.mlp_contrast.fc1", 4 * width, width)
+        shapes |= affine(f"{name}.mlp_contrast.fc2", width, 4 * width)
+        shapes |= {f"{name}.attn_contrast.q.weight": (width, width)}
+        shapes |= {f"{name}.attn_contrast.kv.weight": (2 * width, width)}
+        shapes |= affine(f"{name}.attn_contrast.proj", width, width)
+    return shapes
+
+
+def trunk(width, depth, widths, output=None, channels=3, recon=False) -> Shapes:
+    shapes = patch_embedder(widths, output or width, channels)
+    if output:
+        shapes |= affine("reduce_dim", width, output)
+    shapes |= position("pos_embed", width)
+    for i in range(depth):
+        shapes |= block(f"blocks.blocks.{i}", width, recon)
+    return shapes | affine("norm", width)
+
+
+def tokens(width: int, *names: str) -> Shapes:
+    return {f"{name}_{kind}": (1, 1, width) for kind in ("token", "pos") for name in names}
+
+
+def decoder(width: int, depth: int) -> Shapes:
+    shapes = {"mask_token": (1, 1, width)} | position("decoder_pos_embed", width)
+    for i in range(depth):
+        shapes |= block(f"MAE_decoder.blocks.{i}", width)
+    return shapes | affine("MAE_decoder.norm", width) | affine("increase_dim.0", 96, width, 1)
+
+
+def head(width: int, classes: int, norms: bool) -> Shapes:
+    name = "cls_head_finetune"
+    if not norms:
+        return affine(f"{name}.0", 256, width) | affine(f"{name}.3", classes, 256)
+    shapes = affine(f"{name}.0", 256, width) | batch_norm(f"{name}.1", 256)
+    shapes |= affine(f"{name}.4", 256, 256) | batch_norm(f"{name}.5", 256)
+    return shapes | affine(f"{name}.8", classes, 256)
+
+
+def under(prefix: str, shapes: Shapes) -> Shapes:
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def point_mae_pretrained(width, depth, widths, decoder_depth=4) -> Shapes:
+    return decoder(width, decoder_depth) | under("MAE_encoder.", trunk(width, depth, widths))
+
+
+def point_mae_fine_tuned(width, depth, widths, classes=40) -> Shapes:
+    shapes = tokens(width, "cls") | trunk(width, depth, widths)
+    return shapes | head(2 * width, classes, norms=True)
+
+
+def point_mae_segmentation(width, depth, widths) -> Shapes:
+    shapes = trunk(width, depth, widths) | batch_norm("label_conv.1", 64)
+    shapes |= {"label_conv.0.weight": (64, 16, 1)} | affine("propagation_0.mlp_convs.0", 8, 9, 1)
+    return shapes | affine("convs1", 8, 9, 1) | batch_norm("bns1", 8)
+
+
+def point_bert_pretrained(width, depth, widths, output=32) -> Shapes:
+    transformer = tokens(width, "cls") | {"mask_token": (1, 1, width)}
+    transformer |= trunk(width, depth, widths, output) | affine("lm_head", 50, width)
+    transformer |= affine("cls_head.0", 12, width) | affine("cls_head.2", 12, 12)
+    shapes = under("transformer_q.", transformer) | under("transformer_k.", transformer)
+    shapes |= {"dvae.codebook": (50, 8)} | under("dvae.", patch_embedder(widths, output))
+    return shapes | {"queue": (12, 40), "queue_ptr": (1,)}
+
+
+def point_bert_fine_tuned(width, depth, widths, output=32, classes=40) -> Shapes:
+    shapes = tokens(width, "cls") | trunk(width, depth, widths, output)
+    return shapes | head(2 * width, classes, norms=False)
+
+
+def recon_pretrained(width, depth, widths) -> Shapes:
+    encoder = tokens(width, "cls", "img", "text") | trunk(width, depth, widths, recon=True)
+    shapes = decoder(width, 1) | under("MAE_encoder.", encoder)
+    shapes |= affine("img_proj", 24, width) | affine("text_proj", 20, width)
+    return shapes | affine("cls_proj.0", 10, width) | batch_norm("cls_proj.1", 10)
+
+
+def recon_fine_tuned(width, depth, widths) -> Shapes:
+    shapes = tokens(width, "cls", "img", "text") | trunk(width, depth, widths, recon=True)
+    return shapes | head(4 * width, 15, norms=True)
+
+
+def ulip(width, depth, widths, output=32, channels=3) -> Shapes:
+    encoder = tokens(width, "cls") | trunk(width, depth, widths, output, channels)
+    shapes = under("point_encoder.", encoder) | {"pc_projection": (2 * width, 48)}
+    shapes |= {"logit_scale": (), "positional_embedding": (7, 16), "image_projection": (9, 48)}
+    shapes |= affine("visual.blocks.0.norm1", 9) | affine("transformer.resblocks.0.ln_1", 16)
+    return shapes | {"token_embedding.weight": (30, 16)} | affine("ln_final", 16)
+
+
+def ulip_2(width, depth, widths) -> Shapes:
+    encoder = tokens(width, "cls") | trunk(width, depth, widths, 32, 6)
+    shapes = under("point_encoder.", encoder) | {"pc_projection": (2 * width, 48)}
+    return shapes | {"logit_scale": ()} | affine("open_clip_model.visual.ln_post", 9)
+
+
+def torch_pointcloud(shapes: Shapes, prefix: str, norm: str = "norm", plain_blocks=False) -> Shapes:
+    """A trunk's shapes under the names of torch-pointcloud; linear layers for convolutions."""
+    pairs = [
+        ("encoder.first_conv.0", "encoder.local_mlp.lins.0"),
+        ("encoder.first_conv.1", "encoder.local_mlp.norms.0.module"),
+        ("encoder.first_conv.3", "encoder.local_mlp.lins.1"),
+        ("encoder.second_conv.0", "encoder.global_mlp.lins.0"),
+        ("encoder.second_conv.1", "encoder.global_mlp.norms.0.module"),
+        ("encoder.second_conv.3", "encoder.global_mlp.lins.1"),
+        ("pos_embed.0", "pos_embed.lins.0"),
+        ("pos_embed.2", "pos_embed.lins.1"),
+        (".mlp.fc1.", ".mlp.lins.0."),
+        (".mlp.fc2.", ".mlp.lins.1."),
+    ]
+    out = {}
+    for name, shape in shapes.items():
+        for theirs, ours in pairs:
+            name = name.replace(theirs, ours)
+        if name.startswith("norm."):
+            name = norm + name.removeprefix("norm")
+        if plain_blocks:
+            name = name.replace("blocks.blocks.", "blocks.")
+        out[prefix + name] = shape[:2] if name.startswith("encoder") else shape
+    return out
+
+
+def torch_pointcloud_mae(width, depth, widths) -> Shapes:
+    shapes = tokens(width, "cls") | trunk(width, depth, widths)
+    return torch_pointcloud(shapes, "", "norm_f") | affine("head.lins.0", 9, 2 * width)
+
+
+def torch_pointcloud_mae_pretrained(width, depth, widths) -> Shapes:
+    decoded = {"mask_token": (1, 1, width)} | block("MAE_decoder.blocks.0", width)
+    decoded |= affine("decoder_pos_embed.lins.0", 128, 3) | affine("increase_dim.lins.0", 48, width)
+    return torch_pointcloud(trunk(width, depth, widths), "MAE_encoder.") | decoded
+
+
+def torch_pointcloud_bert(width, depth, widths) -> Shapes:
+    shapes = tokens(width, "cls") | trunk(width, depth, widths, 32)
+    return torch_pointcloud(shapes, "encoder.", plain_blocks=True) | affine(
+        "head.lins.0", 9, 2 * width
+    )
+
+
+def torch_pointcloud_bert_pretrained(width, depth, widths) -> Shapes:
+    shapes = tokens(width, "cls") | trunk(width, depth, widths, 32)
+    shapes = torch_pointcloud(shapes, "", plain_blocks=True) | affine("lm_head", 50, width)
+    return shapes | {"mask_token": (1, 1, width)} | affine("cls_head.lins.0", 12, width)
+
+
+def fill(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
+    """Random values on the scale of trained ones; counters are integers."""
+    rng = np.random.default_rng(seed)
+    state: dict[str, np.ndarray] = OrderedDict()
+    for name, shape in shapes.items():
+        if name.endswith(("num_batches_tracked", "queue_ptr")):
+            state[name] = np.full(shape, 7, np.int64)
+            continue
+        value = rng.normal(size=shape).astype(np.float32)
+        if name.endswith("running_var"):
+            value = 0.5 + np.abs(value)
+        elif len(shape) >= 2 and not name.endswith(("token", "pos")):
+            value /= math.sqrt(math.prod(shape[1:]))
+        elif name.endswith("weight"):
+            value = 1 + 0.2 * value
+        else:
+            value *= 0.2
+        state[name] = np.asarray(value, np.float32)
+    return state
+
+
+def in_memory(state: Mapping[str, np.ndarray]) -> StateDict:
+    """A state dict that was never in a file."""
+
+    def tensor(value: np.ndarray) -> Tensor:
+        return Tensor(value.shape, value.dtype, lambda: value)
+
+    return StateDict({name: tensor(value) for name, value in state.items()}, "memory")
+
+
+def accounts_of(state: Mapping[str, np.ndarray], **options: Any) -> Accounts:
+    return account(in_memory(state), Options(**options))
+
+
+def variables_of(state: Mapping[str, np.ndarray], dtype: Any, **options: Any):
+    """(Accounts, variables) of a state dict, through the tables but without a file."""
+    accounts = accounts_of(state, **options)
+    assert accounts.in_order, (accounts.missing, accounts.unexpected, accounts.misshapen)
+    variables: dict[str, Any] = {}
+    for entry, name in accounts.used.items():
+        *folders, leaf = entry.path.split("/")
+        place = variables
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = entry.to_ours(np.asarray(state[name], dtype))
+    return accounts, variables
+
+
+# What a file of each kind holds: shapes, the keys and prefix around it, and what is to be found.
+KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
+    "Point-MAE, pre-trained": (
+        point_mae_pretrained(**SIZES, decoder_depth=3),
+        ("base_model",),
+        "module.",
+        {"decoder_depth": 3, "num_groups": 64},
+    ),
+    "Point-MAE, fine-tuned": (
+        point_mae_fine_tuned(**SIZES),
+        ("base_model",),
+        "",
+        {"class_token": True},
+    ),
+    "Point-MAE, fine-tuned (segmentation)": (
+        point_mae_segmentation(**SIZES),
+        ("model_state_dict",),
+        "module.",
+        {"class_token": False},
+    ),
+    "Point-BERT, pre-trained": (
+        point_bert_pretrained(**SIZES),
+        ("base_model",),
+        "module.",
+        {"class_token": True, "embedder_output": 32},
+    ),
+    "Point-BERT, fine-tuned": (
+        point_bert_fine_tuned(**SIZES),
+        (),
+        "",
+        {"class_token": True, "embedder_output": 32},
+    ),
+    "ReCon, pre-trained": (
+        recon_pretrained(**SIZES),
+        ("base_model",),
+        "",
+        {"class_token": True, "extra_tokens": ("image", "text"), "block": "recon"},
+    ),
+    "ReCon, fine-tuned": (
+        recon_fine_tuned(**SIZES),
+        ("base_model",),
+        "module.",
+        {"class_token": True, "extra_tokens": ("image", "text"), "block": "recon"},
+    ),
+    "ULIP (Point-BERT encoder), pre-trained": (
+        ulip(**SIZES),
+        ("state_dict",),
+        "module.",
+        {"class_token": True, "embedder_output": 32, "num_groups": 512},
+    ),
+    "ULIP (Point-BERT encoder), pre-trained (2, coloured)": (
+        ulip_2(**SIZES),
+        ("state_dict",),
+        "module.",
+        {"input_channels": 6, "embedder_output": 32, "num_groups": 512},
+    ),
+    "Point-MAE (torch-pointcloud), fine-tuned": (
+        torch_pointcloud_mae(**SIZES),
+        (),
+        "",
+        {"class_token": True},
+    ),
+    "Point-MAE (torch-pointcloud), pre-trained": (
+        torch_pointcloud_mae_pretrained(**SIZES),
+        (),
+        "",
+        {"class_token": False, "group_size": 16, "decoder_depth": 1},
+    ),
+    "Point-BERT (torch-pointcloud), fine-tuned": (
+        torch_pointcloud_bert(**SIZES),
+        (),
+        "",
+        {"class_token": True, "embedder_output": 32},
+    ),
+    "Point-BERT (torch-pointcloud), pre-trained": (
+        torch_pointcloud_bert_pretrained(**SIZES),
+        ("model", "state_dict"),
+        "base_model.",
+        {"class_token": True, "embedder_output": 32},
+    ),
+}
+
+
+def wrapped(state: Mapping[str, np.ndarray], keys: tuple[str, ...], prefix: str) -> Any:
+    """A state dict as a training script saves it: prefixed, wrapped, with its company."""
+    value: Any = OrderedDict((prefix + name, array) for name, array in state.items())
+    for key in reversed(keys):
+        value = {key: value, "epoch": 299, "best_metrics": {"acc": 93.8}}
+    return value

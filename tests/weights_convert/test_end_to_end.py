@@ -1,0 +1,84 @@
+"""A published-size checkpoint through both stages: `--backbone=pretrain.pth`, nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import pointata_jax
+from experiments import adapt, align, configs
+from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.models.backbone_file import file_sha256, load_backbone
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from tests.weights_convert import checkpoints, torch_files
+from weights_convert.__main__ import main
+
+TASK = TaskConfig(
+    task="synthetic_actions",
+    dataset="synthetic_actions",
+    variant="tiny",
+    clip=ClipConfig(frames=4, hop=4, eval_hop=4, points=32),
+    model=ModelSettings(num_centres=3, neighbors=3, radius=0.4, bottleneck=8, sce_neighbors=2),
+    align=AlignSettings(steps=2, batch_size=8, report_every=1, report_clips=16),
+    adapt=AdaptSettings(steps=2, batch_size=8, eval_every=2),
+    needs_data_dir=False,
+)
+
+
+def _bank(folder, config, variables, sha256):
+    shapes = np.random.default_rng(0).normal(size=(8, 64, 3)).astype(np.float32)
+    shapes /= np.linalg.norm(shapes, axis=-1).max()
+    bank = build_source_bank(
+        config,
+        variables,
+        shapes,
+        np.arange(8) % 2,
+        ("a", "b"),
+        provenance={"backbone_sha256": sha256},
+    )
+    save_source_bank(folder / "source_bank.npz", bank)
+
+
+def _run_both_stages(folder, backbone, monkeypatch):
+    monkeypatch.setattr(configs, "load", lambda task: TASK)
+    place = {"backbone": str(backbone), "cache_dir": str(folder / "cache")}
+    workdir = folder / "run"
+    align.main(align.Args(workdir=str(workdir), **place))
+    adapt.main(adapt.Args(workdir=str(workdir), test=False, **place))
+    result = json.loads((workdir / "result.json").read_text())
+    assert (result["steps"], result["stage_1"]) == (2, True)
+    stored = load_file(workdir / "adapter.safetensors")
+    assert not any(name.startswith("params/backbone") for name in stored)
+    assert all(np.isfinite(value).all() for value in stored.values())
+    predictor = pointata_jax.load_run(workdir)
+    frames = list(np.random.default_rng(0).normal(size=(4, 30, 3)))
+    assert predictor.predict(frames)["label"] in predictor.class_names
+    return result
+
+
+@pytest.mark.slow
+def test_converted_point_mae_of_size_small(tmp_path, monkeypatch):
+    state = checkpoints.fill(checkpoints.point_mae_pretrained(**checkpoints.SMALL, decoder_depth=1))
+    checkpoint = torch_files.save(tmp_path / "pretrain.pth", {"base_model": state})
+    backbone = tmp_path / "backbone.safetensors"
+    assert main([str(checkpoint), f"--output={backbone}"]) == 0
+    config, variables = load_backbone(backbone)
+    assert config.to_dict() == pointata_jax.PRESETS["small"].to_dict() | {"decoder_depth": 1}
+    _bank(tmp_path, config, variables, file_sha256(backbone))
+    result = _run_both_stages(tmp_path, backbone, monkeypatch)
+    head = 768 * 256 + 256 + 2 * 256 + 256 * 256 + 256 + 2 * 256 + 256 * 40 + 40
+    assert result["parameters"]["backbone"] == 22_099_752 - 2 * 384 - head
+
+
+@pytest.mark.slow
+def test_point_bert_checkpoint_without_conversion(tmp_path, monkeypatch):
+    shapes = checkpoints.point_bert_pretrained(width=64, depth=2, widths=(8, 12, 16), output=24)
+    checkpoint = torch_files.save(
+        tmp_path / "Point-BERT.pth", {"base_model": checkpoints.fill(shapes)}
+    )
+    config, variables = load_backbone(checkpoint)
+    assert config.class_token and config.embedder_output == 24
+    _bank(tmp_path, config, variables, file_sha256(checkpoint))
+    _run_both_stages(tmp_path, checkpoint, monkeypatch)

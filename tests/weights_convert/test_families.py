@@ -1,0 +1,261 @@
+"""Every kind of published file: recognised, accounted for to the last tensor, converted exactly."""
+
+import hashlib
+import json
+from collections import OrderedDict
+
+import ml_dtypes
+import numpy as np
+import pytest
+from flax import traverse_util
+from safetensors.numpy import load_file, save_file
+
+import pointata_jax
+from pointata_jax.errors import InputError
+from pointata_jax.models.backbone_file import FORMAT, load_backbone, save_backbone
+from tests.weights_convert import checkpoints, torch_files
+from weights_convert.convert import convert, read_backbone
+from weights_convert.recognise import OURS, Options
+
+SIZES = checkpoints.SIZES
+
+
+def _saved(folder, kind):
+    shapes, keys, prefix, _ = checkpoints.KINDS[kind]
+    state = checkpoints.fill(shapes)
+    path = folder / "checkpoint.pth"
+    torch_files.save(path, checkpoints.wrapped(state, keys, prefix))
+    return path, state
+
+
+def _flat(variables):
+    return traverse_util.flatten_dict(variables, sep="/")
+
+
+def _assert_same(one, other):
+    one, other = _flat(one), _flat(other)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert value.dtype == other[name].dtype and value.tobytes() == other[name].tobytes(), name
+
+
+@pytest.mark.parametrize("kind", checkpoints.KINDS)
+def test_conversion_of_every_kind(kind, tmp_path):
+    shapes, keys, prefix, expected = checkpoints.KINDS[kind]
+    path, state = _saved(tmp_path, kind)
+    output = tmp_path / "backbone.safetensors"
+    report = convert(path, output, report=tmp_path / "report.json")
+    family, _, stage = kind.partition(", ")
+    assert (report.family, report.stage) == (family, stage.split(" (")[0])
+    assert tuple(report.wrapping) == keys + ((prefix,) if prefix else ())
+    arch = report.architecture
+    assert (arch.width, arch.depth, arch.num_heads, arch.mlp_ratio) == (64, 2, 1, 4)
+    for name, value in expected.items():
+        assert getattr(arch, name) == value, name
+    # Every tensor is accounted for once.
+    names = [*report.used, *report.dropped_by_choice, *sum(map(list, report.dropped.values()), [])]
+    assert sorted(names) == sorted(shapes)
+    assert not (report.missing or report.unexpected or report.misshapen)
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["output_sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
+    assert written["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    # The file passes the strict loader, and the checkpoint gives the same without conversion.
+    config, variables = load_backbone(output)
+    assert config.to_dict() == arch.to_dict()
+    direct_config, direct = pointata_jax.load_backbone(path)
+    assert direct_config == config
+    _assert_same(variables, direct)
+    kept = sum(v.size for n, v in state.items() if n in report.used)
+    assert kept == sum(value.size for value in _flat(variables).values())
+    assert report.parameters == sum(v.size for v in _flat(variables["params"]).values())
+    _, layers = read_backbone(path)
+    qkv = next(n for n in report.used if n.endswith("blocks.1.attn.qkv.weight"))
+    np.testing.assert_array_equal(
+        layers["params"]["blocks_1"]["attention"]["qkv"]["kernel"].T, state[qkv]
+    )
+
+
+def test_point_bert_takes_the_query_transformer(tmp_path):
+    path, state = _saved(tmp_path, "Point-BERT, pre-trained")
+    _, variables = load_backbone(path)
+    np.testing.assert_array_equal(
+        variables["params"]["class_token"], state["transformer_q.cls_token"].reshape(-1)
+    )
+    assert not np.array_equal(
+        variables["params"]["class_token"], state["transformer_k.cls_token"].reshape(-1)
+    )
+
+
+def test_safetensors_under_official_names(tmp_path):
+    state = checkpoints.fill(checkpoints.point_mae_fine_tuned(**SIZES))
+    save_file({f"module.{k}": v for k, v in state.items()}, tmp_path / "model.safetensors")
+    _, variables = load_backbone(tmp_path / "model.safetensors")
+    torch_files.save(tmp_path / "model.pt", state)
+    _assert_same(variables, load_backbone(tmp_path / "model.pt")[1])
+
+
+def test_other_precisions(tmp_path):
+    state = checkpoints.fill(checkpoints.point_mae_fine_tuned(**SIZES))
+    for dtype in (np.float16, ml_dtypes.bfloat16, np.float64):
+        cast = {k: v if v.dtype == np.int64 else v.astype(dtype) for k, v in state.items()}
+        report = convert(torch_files.save(tmp_path / "in.pth", cast), tmp_path / "out.safetensors")
+        assert report.types == [np.dtype(dtype).name]
+        assert ("rounded" in report.text()) == (dtype == np.float64)
+        _, variables = load_backbone(tmp_path / "out.safetensors")
+        scale = variables["params"]["norm"]["scale"]
+        assert scale.dtype == np.float32
+        np.testing.assert_array_equal(scale, cast["norm.weight"].astype(np.float32))
+
+
+class TestStrictness:
+    @pytest.fixture
+    def state(self):
+        return checkpoints.fill(checkpoints.point_mae_fine_tuned(**SIZES))
+
+    def _refused(self, state, folder, match, **options):
+        path = torch_files.save(folder / "c.pth", {"base_model": state})
+        with pytest.raises(InputError, match=match):
+            read_backbone(path, Options(**options))
+        return path
+
+    def test_missing_unexpected_and_misshapen_are_named(self, state, tmp_path):
+        del state["blocks.blocks.1.norm2.bias"]
+        state["adapter.down.weight"] = np.zeros((3, 3), np.float32)
+        state["pos_embed.2.weight"] = state["pos_embed.2.weight"][:, :100]
+        state["norm.weight"] = state["norm.weight"].astype(np.int64)
+        path = self._refused(state, tmp_path, r"1 tensors missing: blocks\.blocks\.1\.norm2\.bias")
+        self._refused(state, tmp_path, "1 tensors unexpected: adapter.down.weight")
+        self._refused(state, tmp_path, r"pos_embed.2.weight \(64, 100\) instead of \(64, 128\)")
+        self._refused(state, tmp_path, "norm.weight of type int64")
+        with pytest.raises(InputError):
+            convert(path, tmp_path / "out.safetensors", report=tmp_path / "report.json")
+        assert not (tmp_path / "out.safetensors").exists()
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["missing"] == ["blocks.blocks.1.norm2.bias"]
+        assert report["unexpected"] == ["adapter.down.weight"]
+        assert set(report["misshapen"]) == {"pos_embed.2.weight", "norm.weight"}
+
+    def test_drop_by_choice_is_recorded(self, state, tmp_path):
+        state["adapter.down.weight"] = np.zeros((3, 3), np.float32)
+        path = torch_files.save(tmp_path / "c.pth", state)
+        drop = r"adapter\..+|cls_token|cls_pos"
+        report = convert(path, tmp_path / "out.safetensors", options=Options(drop=drop))
+        assert set(report.dropped_by_choice) == {"adapter.down.weight", "cls_token", "cls_pos"}
+        assert not report.architecture.class_token
+        from safetensors import safe_open
+
+        with safe_open(tmp_path / "out.safetensors", framework="numpy") as file:
+            metadata = file.metadata()
+        assert metadata["drop"] == drop
+        assert metadata["source"] == "c.pth" and metadata["family"] == "Point-MAE"
+        for wrong, words in (("nothing", "matches no tensor"), ("(", "no regular expression")):
+            self._refused(state, tmp_path, words, drop=wrong)
+
+    def test_gaps_and_halves(self, state, tmp_path):
+        for name in [n for n in state if n.startswith("blocks.blocks.0.")]:
+            del state[name]
+        self._refused(state, tmp_path, "none of number 0")
+        state = {k: v for k, v in state.items() if not k.startswith("encoder.second")}
+        self._refused(state, tmp_path, "lacks encoder.second_conv.3.weight")
+
+    def test_values_that_are_not_finite(self, state, tmp_path):
+        state["blocks.blocks.1.mlp.fc1.bias"][3] = np.nan
+        self._refused(state, tmp_path, "blocks.blocks.1.mlp.fc1.bias.*not finite")
+
+    def test_strangers(self, state, tmp_path):
+        self._refused({"GPT_Transformer.x": np.zeros(2)}, tmp_path, "PointGPT")
+        self._refused({"conv1.weight": np.zeros(2)}, tmp_path, "not of a known family.*conv1")
+        self._refused(state, tmp_path, "not of the family recon", format="recon")
+        self._refused(state, tmp_path, "unknown format 'pointgpt'", format="pointgpt")
+        torch_files.save(tmp_path / "two.pth", {"model": state, "state_dict": state})
+        with pytest.raises(InputError, match="several models"):
+            read_backbone(tmp_path / "two.pth")
+        torch_files.save(tmp_path / "none.pth", {"epoch": 3, "args": {}})
+        with pytest.raises(InputError, match="no tensors by name but epoch, args"):
+            read_backbone(tmp_path / "none.pth")
+        both = OrderedDict({"module.norm.weight": np.ones(2), "norm.weight": np.ones(2)})
+        torch_files.save(tmp_path / "both.pth", both)
+        with pytest.raises(InputError, match="norm.weight twice"):
+            read_backbone(tmp_path / "both.pth")
+
+    def test_heads_and_groups_come_from_flags_where_shapes_cannot_tell(self, tmp_path):
+        sizes = {**SIZES, "width": 96}
+        path = torch_files.save(
+            tmp_path / "c.pth", checkpoints.fill(checkpoints.point_mae_pretrained(**sizes))
+        )
+        with pytest.raises(InputError, match="cannot be told from a width of 96.*--num_heads"):
+            load_backbone(path)
+        with pytest.raises(InputError, match="cannot be split into 7 heads"):
+            load_backbone(path, num_heads=7)
+        with pytest.raises(InputError, match="patches of 32 points, not the 16"):
+            load_backbone(path, num_heads=6, group_size=16)
+        config, _ = load_backbone(path, num_heads=6, num_groups=16)
+        assert (config.num_heads, config.num_groups, config.group_size) == (6, 16, 32)
+
+    def test_own_files_state_their_architecture(self, state, tmp_path):
+        path = torch_files.save(tmp_path / "c.pth", state)
+        convert(path, tmp_path / "b.safetensors")
+        with pytest.raises(InputError, match="for original checkpoints only"):
+            load_backbone(tmp_path / "b.safetensors", num_heads=2)
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "Point-MAE, pre-trained",
+            "Point-BERT, pre-trained",
+            "ReCon, fine-tuned",
+            "ULIP (Point-BERT encoder), pre-trained (2, coloured)",
+        ],
+    )
+    def test_to_torch_and_back(self, kind, tmp_path):
+        path, state = _saved(tmp_path, kind)
+        ours, theirs, again = (tmp_path / f"{n}.safetensors" for n in ("ours", "theirs", "again"))
+        report = convert(path, ours, options=Options(num_heads=4, num_groups=77))
+        convert(ours, theirs, to="torch")
+        convert(theirs, again)
+        assert again.read_bytes() == ours.read_bytes()
+        # Under standard names and in PyTorch's shapes: the very tensors of the checkpoint.
+        stored = load_file(theirs)
+        counters = {n for n in stored if n.endswith("num_batches_tracked")}
+        assert len(counters) == 2 and all(stored[n].dtype == np.int64 for n in counters)
+        assert len(stored) == len(report.used) + 2
+        for name in report.used:
+            bare = name.removeprefix("MAE_encoder.").removeprefix("transformer_q.")
+            value = stored[bare.removeprefix("point_encoder.")]
+            assert value.shape == state[name].shape and value.tobytes() == state[name].tobytes()
+
+    def test_directly_and_from_the_shipped_backbone(self, tmp_path):
+        shipped = pointata_jax.models.backbone_file.find_backbone("tiny")
+        convert(shipped, tmp_path / "torch.safetensors", to="torch")
+        config, variables = load_backbone(tmp_path / "torch.safetensors")
+        assert config == pointata_jax.PRESETS["tiny"]
+        _assert_same(variables, load_backbone("tiny")[1])
+
+    def test_bytes_do_not_depend_on_the_run(self, tmp_path):
+        path, _ = _saved(tmp_path, "Point-MAE, pre-trained")
+        reports = [convert(path, tmp_path / f"{i}.safetensors") for i in range(2)]
+        assert len({r.output_sha256 for r in reports}) == 1
+
+    def test_a_file_of_ours_made_by_training(self, tmp_path):
+        path, _ = _saved(tmp_path, "Point-MAE, fine-tuned")
+        config, variables = load_backbone(path)
+        save_backbone(tmp_path / "trained.safetensors", config, variables, {"made_by": "a test"})
+        convert(tmp_path / "trained.safetensors", tmp_path / "copy.safetensors")
+        copied, again = load_backbone(tmp_path / "copy.safetensors")
+        assert copied == config
+        _assert_same(variables, again)
+
+    def test_the_input_is_never_overwritten(self, tmp_path):
+        path, _ = _saved(tmp_path, "Point-MAE, fine-tuned")
+        with pytest.raises(InputError, match="overwrite the checkpoint"):
+            convert(path, path)
+        with pytest.raises(InputError, match="folder of --output"):
+            convert(path, tmp_path / "no" / "out.safetensors")
+        with pytest.raises(InputError, match="unknown target"):
+            convert(path, tmp_path / "out.safetensors", to="keras")
+
+
+def test_both_packages_name_the_format_alike():
+    assert OURS == FORMAT

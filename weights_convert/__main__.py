@@ -1,0 +1,68 @@
+"""Converts a published checkpoint into a backbone, or a backbone into a file for PyTorch.
+
+python -m weights_convert CHECKPOINT --output=backbone.safetensors
+python -m weights_convert backbone.safetensors --to=torch --output=backbone_torch.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pointata_jax.errors import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m weights_convert",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("checkpoint", help=".pth, .pt or .t7 (zip format of torch >= 1.6), or .safetensors")
+    add("--output", required=True, help="the .safetensors file to write")
+    add("--to", default="pointata", help="pointata (default), or torch for Point-MAE's names")
+    add(
+        "--format",
+        default="auto",
+        help="point_mae, point_bert, recon, ulip, torch_pointcloud, pointata; default: auto",
+    )
+    add("--report", help="where to write everything that is known about the tensors, as JSON")
+    add("--drop", metavar="REGEX", help="leave out tensors whose whole name matches")
+    add("--num_heads", type=int, help="attention heads; default: one for every 64 channels")
+    add("--num_groups", type=int, help="patches of a shape; default: the family's (64; ULIP 512)")
+    add("--group_size", type=int, help="points of a patch; default: the file's, or 32")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status."""
+    args = _parser().parse_args(argv)
+    # Here, so that --help is quick.
+    from weights_convert.convert import convert
+    from weights_convert.recognise import Options
+
+    try:
+        report = convert(
+            args.checkpoint,
+            args.output,
+            to=args.to,
+            options=Options(
+                format=args.format,
+                drop=args.drop,
+                num_heads=args.num_heads,
+                num_groups=args.num_groups,
+                group_size=args.group_size,
+            ),
+            report=args.report,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""What a conversion did, as a table for people and as JSON; and what was wrong with a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weights_convert.recognise import Accounts
+from weights_convert.state_dict import StateDict, num_values
+from weights_convert.trunk import Architecture
+
+_SHOWN = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Outcome of a conversion.
+
+    Attributes:
+      source: path of the checkpoint.
+      source_sha256: its hash.
+      container: "torch zip" or "safetensors".
+      wrapping: keys and prefixes around its names.
+      family: what it was recognised as.
+      stage: "pre-trained", "fine-tuned" …
+      architecture: of the trunk.
+      used: names in the file that became part of the output.
+      dropped: reason to names that were left out on purpose.
+      dropped_by_choice: names that the user dropped.
+      missing: names that the trunk needs and the file lacks.
+      unexpected: names that nobody knows.
+      misshapen: names to what is wrong with them.
+      counts: group of tensors to (tensors, numbers in them).
+      parameters: trained numbers of the backbone.
+      statistics: running means and variances of its BatchNorms.
+      types: types of the used tensors in the file.
+      to: "pointata" or "torch"; None when the file was refused.
+      output: path that was written.
+      output_sha256: its hash.
+    """
+
+    source: str
+    source_sha256: str
+    container: str
+    wrapping: Sequence[str]
+    family: str
+    stage: str
+    architecture: Architecture
+    used: Sequence[str]
+    dropped: Mapping[str, Sequence[str]]
+    dropped_by_choice: Sequence[str]
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    misshapen: Mapping[str, str]
+    counts: Mapping[str, tuple[int, int]]
+    parameters: int
+    statistics: int
+    types: Sequence[str]
+    to: str | None = None
+    output: str | None = None
+    output_sha256: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        accounts: Accounts,
+        state: StateDict,
+        *,
+        source: tuple[str, str],
+        output: tuple[str, str] | None = None,
+        to: str | None = None,
+    ) -> Report:
+        """The report on a file; `source` and `output` are (path, hash)."""
+
+        def count(names: Sequence[str]) -> tuple[int, int]:
+            return len(names), num_values(state.tensors, names)
+
+        used = list(accounts.used.values())
+        statistics = [n for e, n in accounts.used.items() if e.path.startswith("batch_stats/")]
+        counts = {"used": count(used)}
+        counts |= {f"dropped: {why}": count(names) for why, names in accounts.dropped.items()}
+        if accounts.by_choice:
+            counts["dropped by choice"] = count(accounts.by_choice)
+        counts["missing"] = (len(accounts.missing), 0)
+        counts["unexpected"] = count(accounts.unexpected)
+        return cls(
+            source=source[0],
+            source_sha256=source[1],
+            container=state.container,
+            wrapping=state.wrapping,
+            family=accounts.format.title,
+            stage=accounts.format.stage,
+            architecture=accounts.architecture,
+            used=used,
+            dropped=accounts.dropped,
+            dropped_by_choice=accounts.by_choice,
+            missing=accounts.missing,
+            unexpected=accounts.unexpected,
+            misshapen=accounts.misshapen,
+            counts=counts,
+            parameters=num_values(state.tensors, used) - num_values(state.tensors, statistics),
+            statistics=num_values(state.tensors, statistics),
+            types=sorted({state.tensors[name].dtype.name for name in used}),
+            to=to,
+            output=output[0] if output else None,
+            output_sha256=output[1] if output else None,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return values | {"architecture": self.architecture.to_dict()}
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        arch = self.architecture
+        tokens = [*(["class"] if arch.class_token else []), *arch.extra_tokens]
+        bridge = f", patch embedder {arch.embedder_output}" if arch.embedder_output else ""
+        under = f", names under {' '.join(self.wrapping)}" if self.wrapping else ""
+        rounded = " (rounded to float32)" if "float64" in self.types else ""
+        lines = [
+            f"checkpoint    {self.source} ({self.container}{under})",
+            f"recognised    {self.family}, {self.stage}",
+            f"architecture  width {arch.width}, {arch.depth} blocks ({arch.block}), "
+            f"heads {arch.num_heads}, MLP {round(arch.width * arch.mlp_ratio)}{bridge}",
+            f"patches       {arch.num_groups} of {arch.group_size} points, "
+            f"{arch.input_channels} numbers a point",
+            f"tokens        {', '.join(tokens) or 'no class token'}",
+            f"parameters    {self.parameters:,}, and {self.statistics:,} statistics of BatchNorm",
+            f"types         {', '.join(self.types)}{rounded}",
+            "",
+            f"{'tensors':<48}{'count':>7}{'numbers':>14}",
+        ]
+        lines += [f"{name:<48}{n:>7}{size:>14,}" for name, (n, size) in self.counts.items()]
+        lines += ["", f"sha256 of the checkpoint  {self.source_sha256}"]
+        if self.output is not None:
+            lines += [
+                f"sha256 of the output      {self.output_sha256}",
+                f"{self.output}: {len(self.used)} tensors, compared with the checkpoint bit by bit",
+            ]
+        return "\n".join(lines)
+
+
+def complaints(accounts: Accounts) -> str:
+    """One sentence on everything that is wrong with a file, with the names of the tensors."""
+    parts = []
+    for what, names in (
+        ("missing", accounts.missing),
+        ("unexpected", accounts.unexpected),
+        ("misshapen", [f"{name} {why}" for name, why in accounts.misshapen.items()]),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            parts.append(f"{len(names)} tensors {what}: {', '.join(names[:_SHOWN])}{more}")
+    return (
+        f"recognised as {accounts.format.title} ({accounts.format.stage}), but {'; '.join(parts)}. "
+        "Nothing is left out silently: if unexpected tensors are none of the backbone's, leave "
+        "them out by --drop=REGEX; --report=FILE lists every name."
+    )

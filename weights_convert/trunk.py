@@ -1,0 +1,295 @@
+"""The trunk that the whole family shares: PyTorch names ↔ ours, in both directions.
+
+Every format is brought to the names of a fine-tuned Point-MAE first ("standard names"; the mapping
+is in the file of its family), and this table does the rest. Shapes for width D, patch embedder
+widths (w0, w1, w2) and output C, I input channels, MLP width H:
+
+| standard PyTorch name              | shape           | here                                |
+| ---------------------------------- | --------------- | ----------------------------------- |
+| encoder.first_conv.0.{weight,bias} | (w0,I,1),(w0)   | embedder/first_conv_0               |
+| encoder.first_conv.1.*             | (w0)            | embedder/first_norm (BatchNorm)     |
+| encoder.first_conv.3.*             | (w1,w0,1),(w1)  | embedder/first_conv_1               |
+| encoder.second_conv.0.*            | (w2,2w1,1),…    | embedder/second_conv_0              |
+| encoder.second_conv.1.*            | (w2)            | embedder/second_norm (BatchNorm)    |
+| encoder.second_conv.3.*            | (C,w2,1),(C)    | embedder/second_conv_1              |
+| reduce_dim.* (Point-BERT, ULIP)    | (D,C),(D)       | reduce_dim                          |
+| pos_embed.{0,2}.*                  | (128,3),(D,128) | position/dense_{0,1}                |
+| cls_token, cls_pos                 | (1,1,D)         | class_token, class_position         |
+| img_token, img_pos, text_… (ReCon) | (1,1,D)         | image_token, image_position, text_… |
+| blocks.blocks.i.norm{1,2}.*        | (D)             | blocks_i/norm_{1,2}                 |
+| blocks.blocks.i.attn.qkv.weight    | (3D,D)          | blocks_i/attention/qkv              |
+| blocks.blocks.i.attn.proj.*        | (D,D),(D)       | blocks_i/attention/proj             |
+| blocks.blocks.i.mlp.fc{1,2}.*      | (H,D),(D,H)     | blocks_i/mlp_{0,1}                  |
+| norm.*                             | (D)             | norm                                |
+
+The second stream of ReCon's blocks is in `recon`. Convolutions of width 1 are matrices with
+trailing axes of length 1; matrices are transposed, vectors kept, BatchNorm's running mean and
+(unbiased) variance go to `batch_stats`. Rows of qkv are ordered q, k, v, then head, then channel,
+as here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+from weights_convert.recon import GLOBAL_TOKENS, SECOND_STREAM
+
+POSITION_WIDTH = 128
+"""Hidden width of the position MLP, in every published model."""
+HEAD_WIDTH = 64
+"""Channels of an attention head in every published size (192/3, 256/4, 384/6, 768/12)."""
+
+_MAX_SIZE = 2**20
+_MAX_DEPTH = 1000
+_MAX_RATIO = 2**10
+
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What `pointata_jax.BackboneConfig` holds, here without importing JAX; same fields."""
+
+    width: int
+    depth: int
+    num_heads: int
+    mlp_ratio: float
+    embedder_widths: tuple[int, int, int]
+    num_groups: int = 64
+    group_size: int = 32
+    decoder_depth: int = 0
+    input_channels: int = 3
+    class_token: bool = False
+    extra_tokens: tuple[str, ...] = ()
+    embedder_output: int | None = None
+    block: str = "point_mae"
+
+    def __post_init__(self):
+        counts = (self.width, self.num_heads, *self.embedder_widths, self.input_channels)
+        counts += (self.num_groups, self.group_size, self.embedder_output or 1)
+        if not all(type(n) is int and 0 < n < _MAX_SIZE for n in counts):
+            raise InputError(f"the sizes of its architecture make no sense: {counts}.")
+        depths = (self.depth, self.decoder_depth)
+        if not all(type(n) is int and 0 <= n < _MAX_DEPTH for n in depths):
+            raise InputError(f"its depth makes no sense: {depths}.")
+        ratio_is_number = (
+            isinstance(self.mlp_ratio, (int, float)) and 0 < self.mlp_ratio < _MAX_RATIO
+        )
+        if not ratio_is_number or len(self.embedder_widths) != 3 or self.width % self.num_heads:
+            raise InputError(f"its architecture makes no sense: {self}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values, those of `BackboneConfig.to_dict`."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
+        """Inverse of `to_dict`; `InputError` on values that describe no backbone."""
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise InputError(
+                f"its metadata describe no backbone of this version ({error}): use the version of "
+                "pointata_jax that wrote it."
+            ) from error
+
+
+class Entry(NamedTuple):
+    """One tensor: its standard PyTorch name and shape, and its path in our variables."""
+
+    name: str
+    path: str
+    shape: Shape
+
+    def to_ours(self, value: np.ndarray) -> np.ndarray:
+        """From PyTorch's layout to ours (a view where that is possible)."""
+        if self.path.endswith("/kernel"):
+            return value.reshape(value.shape[:2]).T
+        return value.reshape(-1)
+
+    def to_torch(self, value: np.ndarray) -> np.ndarray:
+        """From our layout to PyTorch's."""
+        return (value.T if self.path.endswith("/kernel") else value).reshape(self.shape)
+
+    @property
+    def our_shape(self) -> Shape:
+        """Its shape in our layout."""
+        return self.shape[1::-1] if self.path.endswith("/kernel") else (self.shape[-1],)
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of a file may fill this entry: trailing axes of length 1 are free."""
+        shape = tuple(shape)
+        if not self.path.endswith("/kernel"):
+            return shape == self.shape
+        return shape[:2] == self.shape[:2] and len(shape) <= 4 and set(shape[2:]) <= {1}
+
+
+def _layer(name: str, path: str, *shape: int, bias: bool = True) -> Iterator[Entry]:
+    yield Entry(f"{name}.weight", f"params/{path}/{'kernel' if len(shape) > 1 else 'scale'}", shape)
+    if bias:
+        yield Entry(f"{name}.bias", f"params/{path}/bias", shape[:1])
+
+
+def _batch_norm(name: str, path: str, size: int) -> Iterator[Entry]:
+    yield from _layer(name, path, size)
+    yield Entry(f"{name}.running_mean", f"batch_stats/{path}/mean", (size,))
+    yield Entry(f"{name}.running_var", f"batch_stats/{path}/var", (size,))
+
+
+def _block(arch: Architecture, name: str, path: str) -> Iterator[Entry]:
+    width, hidden = arch.width, round(arch.width * arch.mlp_ratio)
+    yield from _layer(f"{name}.norm1", f"{path}/norm_1", width)
+    yield from _layer(f"{name}.attn.qkv", f"{path}/attention/qkv", 3 * width, width, bias=False)
+    yield from _layer(f"{name}.attn.proj", f"{path}/attention/proj", width, width)
+    yield from _layer(f"{name}.norm2", f"{path}/norm_2", width)
+    yield from _layer(f"{name}.mlp.fc1", f"{path}/mlp_0", hidden, width)
+    yield from _layer(f"{name}.mlp.fc2", f"{path}/mlp_1", width, hidden)
+
+
+def _position(name: str, path: str, width: int) -> Iterator[Entry]:
+    yield from _layer(f"{name}.0", f"{path}/dense_0", POSITION_WIDTH, 3)
+    yield from _layer(f"{name}.2", f"{path}/dense_1", width, POSITION_WIDTH)
+
+
+def entries(arch: Architecture) -> list[Entry]:
+    """Every tensor of a `Backbone` of this architecture, in the order of a PyTorch file."""
+    width, (w0, w1, w2) = arch.width, arch.embedder_widths
+    output = arch.embedder_output or width
+    out: list[Entry] = []
+    tokens = [("cls", "class")] if arch.class_token else []
+    tokens += [(name, ours) for name, ours in GLOBAL_TOKENS if ours in arch.extra_tokens]
+    for name, ours in tokens:
+        out.append(Entry(f"{name}_token", f"params/{ours}_token", (1, 1, width)))
+        out.append(Entry(f"{name}_pos", f"params/{ours}_position", (1, 1, width)))
+    first, second = "encoder.first_conv", "encoder.second_conv"
+    out += _layer(f"{first}.0", "embedder/first_conv_0", w0, arch.input_channels, 1)
+    out += _batch_norm(f"{first}.1", "embedder/first_norm", w0)
+    out += _layer(f"{first}.3", "embedder/first_conv_1", w1, w0, 1)
+    out += _layer(f"{second}.0", "embedder/second_conv_0", w2, 2 * w1, 1)
+    out += _batch_norm(f"{second}.1", "embedder/second_norm", w2)
+    out += _layer(f"{second}.3", "embedder/second_conv_1", output, w2, 1)
+    if arch.embedder_output is not None:
+        out += _layer("reduce_dim", "reduce_dim", width, output)
+    out += _position("pos_embed", "position", width)
+    for i in range(arch.depth):
+        name, path = f"blocks.blocks.{i}", f"blocks_{i}"
+        out += _block(arch, name, path)
+        if arch.block == "recon":
+            for theirs, ours, rows, columns, bias in SECOND_STREAM:
+                sizes = {"D": width, "2D": 2 * width, "H": round(width * arch.mlp_ratio)}
+                shape = [sizes[size] for size in (rows, columns) if size]
+                out += _layer(f"{name}.{theirs}", f"{path}/{ours}", *shape, bias=bias)
+    out += _layer("norm", "norm", width)
+    return out
+
+
+def decoder_entries(arch: Architecture) -> list[Entry]:
+    """The decoder of a pre-training file; paths are those of `MaskedAutoencoder`."""
+    out = [Entry("mask_token", "params/mask_token", (1, 1, arch.width))]
+    out += _position("decoder_pos_embed", "decoder_position", arch.width)
+    for i in range(arch.decoder_depth):
+        out += _block(arch, f"MAE_decoder.blocks.{i}", f"decoder_blocks_{i}")
+    out += _layer("MAE_decoder.norm", "decoder_norm", arch.width)
+    out += _layer("increase_dim.0", "increase_dim", 3 * arch.group_size, arch.width, 1)
+    return out
+
+
+def infer_architecture(
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    num_heads: int | None = None,
+    num_groups: int = 64,
+    group_size: int | None = None,
+) -> Architecture:
+    """The architecture of a trunk from the shapes of its tensors.
+
+    Args:
+      shapes: standard names to shapes; a decoder's names may be among them.
+      num_heads: attention heads, which leave no trace in the shapes; None for `HEAD_WIDTH`
+        channels each, as in every published size.
+      num_groups: patches of a shape, which leave no trace either.
+      group_size: points of a patch; None for what the decoder's shape says, or the published 32.
+
+    Raises:
+      InputError: a tensor that the answer depends on is missing, or its shape makes no sense.
+    """
+
+    def dimension(name: str, axis: int) -> int:
+        if name not in shapes:
+            raise InputError(
+                f"the checkpoint lacks {name}, without which its architecture cannot be told: "
+                "it is incomplete, or of another family (--format)."
+            )
+        if len(shapes[name]) <= axis or shapes[name][axis] < 1:
+            raise InputError(f"{name} has the impossible shape {tuple(shapes[name])}.")
+        return shapes[name][axis]
+
+    output = dimension("encoder.second_conv.3.weight", 0)
+    reduced = "reduce_dim.weight" in shapes
+    width = dimension("reduce_dim.weight", 0) if reduced else output
+    if num_heads is None:
+        if width % HEAD_WIDTH:
+            raise InputError(
+                f"the number of attention heads cannot be told from a width of {width} (published "
+                f"models have {HEAD_WIDTH} channels a head): give --num_heads."
+            )
+        num_heads = width // HEAD_WIDTH
+    if num_heads < 1 or width % num_heads:
+        raise InputError(
+            f"a width of {width} cannot be split into {num_heads} heads: choose a --num_heads that "
+            "divides it."
+        )
+    last_layer = [s for n, s in shapes.items() if re.fullmatch(_DECODER_OUTPUT, n) and len(s) > 1]
+    decoded = last_layer[0][0] // 3 if last_layer else 0
+    if decoded and group_size not in (None, decoded):
+        raise InputError(
+            f"the decoder of this file rebuilds patches of {decoded} points, not the "
+            f"{group_size} of --group_size: leave the flag out."
+        )
+    if num_groups < 1 or (group_size is not None and group_size < 1):
+        raise InputError("--num_groups and --group_size must be positive.")
+    return Architecture(
+        width=width,
+        depth=_count(shapes, r"blocks\.blocks\.(\d{1,3})\..+"),
+        num_heads=num_heads,
+        mlp_ratio=dimension("blocks.blocks.0.mlp.fc1.weight", 0) / width,
+        embedder_widths=(
+            dimension("encoder.first_conv.0.weight", 0),
+            dimension("encoder.first_conv.3.weight", 0),
+            dimension("encoder.second_conv.0.weight", 0),
+        ),
+        num_groups=num_groups,
+        group_size=decoded or group_size or 32,
+        decoder_depth=_count(shapes, r"MAE_decoder\.blocks\.(\d{1,3})\..+"),
+        input_channels=dimension("encoder.first_conv.0.weight", 1),
+        class_token="cls_token" in shapes,
+        extra_tokens=tuple(ours for name, ours in GLOBAL_TOKENS if f"{name}_token" in shapes),
+        embedder_output=output if reduced else None,
+        block="recon" if any(map(_SECOND_STREAM_NAME.fullmatch, shapes)) else "point_mae",
+    )
+
+
+_DECODER_OUTPUT = r"increase_dim\.(lins\.)?0\.weight"
+_SECOND_STREAM_NAME = re.compile(r"blocks\.blocks\.\d{1,3}\.attn_contrast\..+")
+
+
+def _count(names: Mapping[str, Any], pattern: str) -> int:
+    """How many numbered blocks there are; they must be numbered from 0 without a gap."""
+    found = {int(match[1]) for name in names if (match := re.fullmatch(pattern, name))}
+    if found and max(found) != len(found) - 1:
+        gap = min(set(range(max(found))) - found)
+        raise InputError(
+            f"the checkpoint has {len(found)} blocks up to number {max(found)}, but none of number "
+            f"{gap}: it is incomplete."
+        )
+    return len(found)
