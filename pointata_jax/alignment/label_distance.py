@@ -13,6 +13,7 @@ matrix root is both slow and unsafe. With the centred samples over √n as rows 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -91,14 +92,35 @@ def _squared_bures(a: ClassGaussians, b: ClassGaussians) -> jax.Array:
     rows_a, rows_b = (_compress(rows) for rows in (a.rows, b.rows))
     trace_a, trace_b = (jnp.square(rows).sum((1, 2)) for rows in (rows_a, rows_b))
     cross = jnp.einsum("apd,bqd->abpq", rows_a, rows_b, precision=PRECISION)
-    nuclear = jnp.linalg.svd(cross, compute_uv=False).sum(-1)
+    nuclear = _nuclear_norms(cross)
     return jnp.maximum(trace_a[:, None] + trace_b[None, :] - 2 * nuclear, 0)
+
+
+def _nuclear_norms(matrices: jax.Array) -> jax.Array:
+    """Sums of singular values, `[..., p, q] -> [...]`."""
+    return _decompose(lambda m: jnp.linalg.svd(m, compute_uv=False).sum(-1), matrices)
+
+
+def _decompose(function: Callable[[jax.Array], jax.Array], matrices: jax.Array) -> jax.Array:
+    """`function` of matrices `[..., p, q]`; one after the other on a CPU.
+
+    There a batched decomposition waits for the thread pool that it runs in: where several
+    (simulated) devices decompose at once, all wait for ever (jaxlib 0.10.2).
+    """
+
+    def one_by_one(matrices):
+        found = jax.lax.map(function, matrices.reshape(-1, *matrices.shape[-2:]))
+        return found.reshape(*matrices.shape[:-2], *found.shape[1:])
+
+    return jax.lax.platform_dependent(matrices, cpu=one_by_one, default=function)
 
 
 def _compress(rows: jax.Array) -> jax.Array:
     # More samples than dimensions: the triangular factor has the same AᵀA, and so the same
     # singular values in A Bᵀ, in D rows.
-    return jnp.linalg.qr(rows, mode="r") if rows.shape[1] > rows.shape[2] else rows
+    if rows.shape[1] <= rows.shape[2]:
+        return rows
+    return _decompose(lambda m: jnp.linalg.qr(m, mode="r"), rows)
 
 
 def gaussian_distances(

@@ -141,7 +141,7 @@ class SpatialContextEncoder(nn.Module):
         sent = (inner @ difference + placed).reshape(-1, n, rank)
         received = inner @ (own - difference) - placed + bias
         pairs = ops.gather(sent, neighbors.reshape(-1, n * k)).reshape(-1, k, rank)
-        pairs = nn.relu(pairs + received[:, None])
+        pairs = nn.gelu(pairs + received[:, None])
         messages = nn.Dense(rank, name="message")(pairs.reshape(-1, rank))
         context = messages.reshape(-1, k, rank).max(1)
         context = nn.Dropout(self.dropout, deterministic=not train)(context)

@@ -83,7 +83,7 @@ def draw_units(
         return features, labels
     count = min(count, len(labels))
     labelled = labels >= 0
-    chosen = jax.lax.top_k(jax.random.uniform(key, labels.shape) + labelled, count)[1]
+    chosen = jnp.argsort(-1.0 * labelled - jax.random.uniform(key, labels.shape))[:count]
     chosen = chosen[jnp.arange(count) % jnp.clip(labelled.sum(), 1, count)]
     return features[chosen], labels[chosen]
 
@@ -227,9 +227,13 @@ def _train(
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """Takes the gradient steps; returns the embedder of the best report and what happened."""
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(settings.batch_size, mesh)
 
     def loss_fn(tree, model_state, batch, step_key, train):
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
+        # The transport problem is over the global batch, so every device needs all of it.
+        units = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
         features, labels = draw_units(jax.random.fold_in(step_key, 1), *units, settings.units)
         features = standardise(features, bank)
         chosen = sample_source(bank, step_key, features.shape[0])
@@ -249,8 +253,6 @@ def _train(
     optimizer = make_optimizer(
         optimizer_config, assign_groups(tree, (("embedder/.+", "embedder"),))
     )
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size(settings.batch_size, mesh)
     rule = StoppingRule()
 
     def evaluate(state: Any) -> dict[str, float]:

@@ -8,18 +8,14 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import pointata_jax
 from experiments import adapt, align, configs, evaluate
-from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
-from pointata_jax.models.backbone_file import save_backbone
-from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.training.config import (
     AdaptSettings,
     AlignSettings,
@@ -27,9 +23,6 @@ from pointata_jax.training.config import (
     TaskConfig,
 )
 
-BACKBONE = BackboneConfig(
-    width=24, depth=2, num_heads=2, embedder_widths=(8, 16, 16), num_groups=8, group_size=8
-)
 SMALL = TaskConfig(
     task="synthetic_actions",
     dataset="synthetic_actions",
@@ -40,24 +33,6 @@ SMALL = TaskConfig(
     adapt=AdaptSettings(steps=6, batch_size=16, eval_every=3),
     needs_data_dir=False,
 )
-
-
-def _make_backbone(folder, config=BACKBONE):
-    rng = np.random.default_rng(0)
-    shapes = rng.normal(size=(16, 64, 3)).astype(np.float32)
-    shapes /= np.linalg.norm(shapes, axis=-1).max()
-    variables = Backbone(config).init(jax.random.key(0), shapes[:1])
-    save_backbone(folder / "backbone.safetensors", config, variables)
-    bank = build_source_bank(config, variables, shapes, np.arange(16) % 3, ("a", "b", "c"))
-    save_source_bank(folder / "source_bank.npz", bank)
-    return str(folder / "backbone.safetensors")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A backbone with its bank, and the prepared records, shared by all tests of this file."""
-    folder = tmp_path_factory.mktemp("main_job")
-    return {"backbone": _make_backbone(folder), "cache_dir": str(folder / "cache")}
 
 
 @pytest.fixture(autouse=True)
@@ -172,8 +147,8 @@ class TestBadInput:
             with pytest.raises(InputError, match="run folder of another task"):
                 adapt.main(adapt.Args(workdir=finished, tuning="adapter", **place))
 
-    def test_stage_1_of_another_backbone(self, finished, place, tmp_path):
-        other = _make_backbone(tmp_path, dataclasses.replace(BACKBONE, depth=3))
+    def test_stage_1_of_another_backbone(self, finished, place, tmp_path, make_backbone):
+        other = make_backbone(tmp_path, depth=3)
         place = {**place, "backbone": other}
         with pytest.raises(InputError, match="already holds|another backbone"):
             adapt.main(adapt.Args(workdir=finished, **place))
