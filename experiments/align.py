@@ -22,6 +22,11 @@ class Args:
     data_dir: str | None = None  # folder with the public data, in its own layout
     cache_dir: str | None = None  # prepared records; default: the user's cache folder
     download: bool = False  # let the data set fetch its public archive
+    variant: str | None = None  # configuration of the data set, such as a split or a fold
+    protocol: str | None = None  # "published" for a data set's published protocol, defects included
+    partial: bool = False  # accept a copy of the data set that is not complete
+    frames: int | None = None  # frames of a clip; default: the task's
+    points: int | None = None  # points of a frame; default: the task's
     workdir: str | None = None  # run folder; default: runs/<task>
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # default: the bank of the backbone

@@ -19,7 +19,8 @@ from experiments import command_line
 class Args:
     """Pre-train a 3D backbone on static shapes."""
 
-    shapes: str = ""  # packed .npz, or a folder of clouds whose sub-folders are classes
+    shapes: str = ""  # .npz, folder of clouds or meshes, or a ModelNet40 or ShapeNet55 archive
+    partial: bool = False  # accept an archive that is not complete
     workdir: str = "runs/pretrain"  # run folder
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
@@ -48,7 +49,7 @@ def main(args: Args) -> None:
     if args.preset not in PRESETS:
         raise InputError(f"unknown preset {args.preset!r}: choose one of {', '.join(PRESETS)}.")
     run_folder.enable_compilation_cache()
-    shapes = load_shapes(args.shapes)
+    shapes = load_shapes(args.shapes, partial=args.partial)
     settings = dataclasses.asdict(args)
     del settings["resume"], settings["workdir"]
     run = run_folder.RunFolder.create(

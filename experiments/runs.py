@@ -80,12 +80,28 @@ def default_workdir(task: str, tuning: str = "pointata") -> str:
 
 
 def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
-    """The configuration of `--task`; flags that are given replace settings of that stage."""
+    """The configuration of `--task`, with what the flags say instead.
+
+    `--variant`, `--protocol` and `--partial` concern the data set, `--frames` and `--points` the
+    clip; flags named like a setting of the stage replace it.
+    """
     config = configs.load(args.task)
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}
-    return dataclasses.replace(config, **{stage: dataclasses.replace(settings, **given)})
+    options = dict(config.options)
+    if args.protocol:
+        options["protocol"] = args.protocol
+    if args.partial:
+        options["partial"] = True
+    clip = {name: value for name in ("frames", "points") if (value := getattr(args, name))}
+    return dataclasses.replace(
+        config,
+        variant=args.variant or config.variant,
+        options=options,
+        clip=dataclasses.replace(config.clip, **clip),
+        **{stage: dataclasses.replace(settings, **given)},
+    )
 
 
 def run_alignment(

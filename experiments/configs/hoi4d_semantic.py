@@ -1,0 +1,24 @@
+"""HOI4D semantic segmentation: clips of 3 frames x 8,192 points, our fixed hold-out as test."""
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+
+CONFIG = TaskConfig(
+    task="hoi4d_semantic",
+    dataset="hoi4d_semantic",
+    kind="point",
+    clip=ClipConfig(
+        frames=3,
+        hop=3,
+        eval_hop=3,
+        points=8192,
+        scale_low=0.8,
+        scale_high=1.2,
+        yaw=9.0,
+    ),
+    model=ModelSettings(anchor_stride=1, num_centres=256, neighbors=8, radius=0.1, head_hidden=128),
+    align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
+    adapt=AdaptSettings(steps=20000, batch_size=8, eval_every=2000),
+    score="mean_iou",
+    validation_split="validation",
+)

@@ -1,0 +1,16 @@
+"""NTU RGB+D: 24 frames x 2,048 points of depth maps; `--variant` names set and split."""
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+
+CONFIG = TaskConfig(
+    task="ntu_rgbd",
+    dataset="ntu_rgbd",
+    variant="ntu60_cross_subject",
+    clip=ClipConfig(
+        frames=24, points=2048, eval_hop=1, short="repeat", scale_low=0.9, scale_high=1.1
+    ),
+    model=ModelSettings(anchor_stride=2, num_centres=64, neighbors=8, radius=0.1),
+    align=AlignSettings(steps=100, batch_size=32),
+    adapt=AdaptSettings(steps=33000, batch_size=24, eval_every=3300),
+)

@@ -1,0 +1,22 @@
+"""SHREC'17 hand gestures: 32 frames x 128 points; `--variant=labels14` or `labels28`."""
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+
+CONFIG = TaskConfig(
+    task="shrec17",
+    dataset="shrec17",
+    variant="labels28",
+    clip=ClipConfig(
+        frames=32,
+        hop=32,
+        eval_hop=32,
+        points=128,
+        short="repeat",
+        scale_low=0.9,
+        scale_high=1.1,
+    ),
+    model=ModelSettings(anchor_stride=2, num_centres=16, neighbors=8, radius=0.2),
+    align=AlignSettings(steps=100, batch_size=32),
+    adapt=AdaptSettings(steps=24500, batch_size=8, eval_every=2450),
+)

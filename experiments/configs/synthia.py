@@ -1,0 +1,35 @@
+"""Synthia 4D: half scenes of 3 frames x 16,384 points with colours, 12 classes.
+
+The published protocol of MeteorNet and P4Transformer, less their two defects (a flip that mirrors
+nothing, one half's mask on the other half's loss).
+"""
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.synthia.frames import class_weights
+from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+
+CONFIG = TaskConfig(
+    task="synthia",
+    dataset="synthia",
+    kind="point",
+    clip=ClipConfig(
+        frames=3,
+        hop=3,
+        eval_hop=3,
+        points=16384,
+        channels=("red", "green", "blue"),
+        scale_low=0.8,
+        scale_high=1.2,
+        yaw=180.0,
+        mirror="x",
+    ),
+    model=ModelSettings(
+        anchor_stride=1, num_centres=512, neighbors=8, radius=0.05, head_hidden=128
+    ),
+    align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
+    adapt=AdaptSettings(
+        steps=20000, batch_size=8, eval_every=2000, class_weights=tuple(class_weights().tolist())
+    ),
+    score="mean_iou_published",
+    validation_split="validation",
+)
