@@ -1,0 +1,58 @@
+"""Makes the source bank of a backbone: what stage 1 aligns to.
+
+python -m experiments.source_bank --backbone=backbone.safetensors --shapes=FILE_OR_FOLDER
+
+Writes `source_bank.npz` beside the backbone, where `experiments.align` looks for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Make the source bank of a backbone from labelled shapes."""
+
+    backbone: str = ""  # a backbone.safetensors (python -m weights_convert makes one)
+    shapes: str = ""  # labelled shapes, as for experiments.pretrain
+    output: str = ""  # default: source_bank.npz beside the backbone
+    partial: bool = False  # accept an archive of shapes that is not complete
+    points: int = 1024  # points of a shape
+
+
+def main(args: Args) -> None:
+    from pathlib import Path
+
+    from experiments import runs
+    from pointata_jax.alignment import build_source_bank, save_source_bank
+    from pointata_jax.data.shapes import load_shapes
+    from pointata_jax.errors import InputError
+    from pointata_jax.training import run_folder
+
+    if not args.backbone or not args.shapes:
+        raise InputError("give --backbone, a backbone file, and --shapes, labelled shapes.")
+    run_folder.enable_compilation_cache()
+    backbone = runs.open_backbone(args.backbone)
+    shapes = load_shapes(args.shapes, partial=args.partial).labelled()
+    if not len(shapes.labels):
+        raise InputError(f"the shapes in {args.shapes} have no classes, which stage 1 needs.")
+    bank = build_source_bank(
+        backbone.config,
+        backbone.variables,
+        shapes.points[:, : args.points],
+        shapes.labels,
+        shapes.class_names,
+        provenance={"backbone_sha256": backbone.sha256, "shapes": len(shapes.labels)},
+    )
+    output = Path(args.output or Path(backbone.name).with_name("source_bank.npz"))
+    if output.exists():
+        raise InputError(f"{output} exists already: move it away, or give another --output.")
+    save_source_bank(output, bank)
+    print(f"{output}: {len(bank.labels)} shapes of {bank.num_classes} classes")
+
+
+if __name__ == "__main__":
+    command_line.run(main, Args)
