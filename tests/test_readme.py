@@ -8,7 +8,7 @@ import re
 import pytest
 
 README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
-_COMMAND = r"python -m ((?:experiments|benchmarks)\.\w+)([^\n`|&]*)"
+_COMMAND = r"python -m ((?:experiments|benchmarks)\.\w+|weights_convert)([^\n`|&]*)"
 COMMANDS = sorted(set(re.findall(_COMMAND, README)))
 
 
@@ -21,6 +21,7 @@ def test_first_python_block_runs():
 
 @pytest.mark.parametrize(("module", "flags"), COMMANDS)
 def test_commands_and_flags_exist(module, flags):
+    module = "weights_convert.__main__" if module == "weights_convert" else module
     arguments = getattr(importlib.import_module(module), "Args", None)
     if arguments is None:  # benchmarks.ops has a parser of its own
         assert not flags.strip()
