@@ -21,7 +21,11 @@ def test_first_python_block_runs():
 
 @pytest.mark.parametrize(("module", "flags"), COMMANDS)
 def test_commands_and_flags_exist(module, flags):
-    module = "weights_convert.__main__" if module == "weights_convert" else module
+    if module == "weights_convert":
+        from weights_convert.__main__ import _parser
+
+        assert _parser().parse_args(flags.split()).output == flags.split("--output=")[1].split()[0]
+        return
     arguments = getattr(importlib.import_module(module), "Args", None)
     if arguments is None:  # benchmarks.ops has a parser of its own
         assert not flags.strip()

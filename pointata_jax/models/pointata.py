@@ -31,7 +31,6 @@ from pointata_jax.models.heads import (
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
 from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
 
-UNITS = ("clip", "frame", "token")
 KINDS = ("clip", "frame", "point")
 
 
@@ -214,17 +213,6 @@ class PointATA(nn.Module):
                 f"{self.config.num_anchors}: cut clips to that length or set num_anchors."
             )
         return tokens, centres
-
-    def unit_features(self, clip: jax.Array, unit: str = "clip") -> jax.Array:
-        """What stage 1 aligns: embedder tokens averaged over a unit of label.
-
-        Returns:
-          `[B, D]` for unit "clip", `[B, T', D]` for "frame", `[B, T', n, D]` for "token".
-        """
-        if unit not in UNITS:
-            raise InputError(f"unit {unit!r} is unknown: choose one of {', '.join(UNITS)}.")
-        tokens, _ = self.tokens(clip)
-        return tokens.mean({"clip": (1, 2), "frame": (2,), "token": ()}[unit])
 
     def features(self, clip: jax.Array, train: bool = False) -> jax.Array:
         """Tokens `[B, T', n, D]` after the adapted backbone and its final norm."""

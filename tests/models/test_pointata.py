@@ -178,20 +178,23 @@ def test_recomputation_changes_no_gradient(variables, trained):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_unit_features_are_means_of_tokens(variables):
-    model, clip = PointATA(CONFIG), random_clip()
+@pytest.mark.parametrize(("kind", "shape"), [("frame", (4, 8, 3)), ("point", (4, 8, 20, 3))])
+def test_frames_and_points_get_logits_and_gradients_reach_every_part(kind, shape):
+    model, clip = PointATA(dataclasses.replace(CONFIG, kind=kind)), random_clip()
+    variables = jax.jit(model.init)(jax.random.key(0), clip)
+    # Zero-initialised parts pass no gradient on to what stands before them.
+    params = jax.tree.map(lambda x: x + 0.05, variables["params"])
 
-    @jax.jit
-    def all_units(variables):
-        tokens, _ = model.apply(variables, clip, method="tokens")
-        units = ("clip", "frame", "token")
-        return tokens, [model.apply(variables, clip, u, method="unit_features") for u in units]
+    def total(params):
+        state = {"params": params, "batch_stats": variables["batch_stats"]}
+        logits, _ = model.apply(state, clip, True, mutable=["batch_stats"])
+        assert logits.shape == shape
+        return (logits * jnp.arange(3)).sum(-1).std()
 
-    tokens, units = all_units(variables)
-    for result, axes in zip(units, ((1, 2), (2,), ()), strict=True):
-        np.testing.assert_allclose(result, np.mean(tokens, axis=axes), atol=1e-6)
-    with pytest.raises(InputError, match="unit"):
-        model.apply(variables, clip, "video", method="unit_features")
+    found = jax.jit(jax.grad(total))(params)
+    for part in ("embedder", "pva_0", "pva_1", "sce", "sce_gates", "temporal_embedding", "head"):
+        leaves = jax.tree.leaves(found[part])
+        assert any(float(jnp.abs(leaf).max()) > 1e-9 for leaf in leaves), part
 
 
 def test_parts_can_be_left_out():
@@ -205,6 +208,8 @@ def test_wrong_input_is_refused_in_words():
         jax.eval_shape(PointATA(CONFIG).init, jax.random.key(0), random_clip()[:, :6])
     with pytest.raises(InputError, match="sce_neighbors"):
         dataclasses.replace(CONFIG, sce_neighbors=6)
+    with pytest.raises(InputError, match="kind 'video'"):
+        dataclasses.replace(CONFIG, kind="video")
     with pytest.raises(InputError, match="pva_dilations"):
         dataclasses.replace(CONFIG, pva_dilations=())
     with pytest.raises(InputError, match="embedder normalization 'batch'"):

@@ -1,0 +1,88 @@
+"""All five folds of mocap6 (leave one trial out), beside majority and linear baselines.
+
+python -m experiments.mocap6_folds --data_dir=DIR
+
+Trains `--task=mocap6` once per fold without validation, in `<workdir>/<trial>`, and writes
+`<workdir>/result.json`: frame accuracy over the classes that the fold's training trials hold, per
+fold and mean, with the classes that they lack. A fold that is finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Leave one trial of mocap6 out, five times, beside linear baselines."""
+
+    data_dir: str | None = None  # folder with mocap6.npz
+    cache_dir: str | None = None  # prepared records; default: the user's cache folder
+    workdir: str = "runs/mocap6_folds"  # one run folder per fold in here
+    tuning: str = "pointata"  # as in experiments.adapt
+    backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
+    steps: int | None = None  # default: the task's
+    seed: int = 0  # of every fold
+
+
+def main(args: Args) -> None:
+    import json
+    from pathlib import Path
+
+    import numpy as np
+
+    from experiments import adapt
+    from pointata_jax.data.mocap6.baselines import leave_one_trial_out
+    from pointata_jax.data.mocap6.trials import read_trials
+    from pointata_jax.errors import InputError
+    from pointata_jax.training.run_folder import readable, write_json
+
+    if not args.data_dir:
+        raise InputError("--data_dir must name the folder that holds mocap6.npz.")
+    trials = read_trials(Path(args.data_dir))
+    folds = {}
+    for trial in trials:
+        folder = Path(args.workdir) / trial.name
+        if not (folder / "result.json").is_file():
+            adapt.main(
+                adapt.Args(
+                    task="mocap6",
+                    tuning=args.tuning,
+                    data_dir=args.data_dir,
+                    cache_dir=args.cache_dir,
+                    workdir=str(folder),
+                    variant=trial.name,
+                    backbone=args.backbone,
+                    steps=args.steps,
+                    validation=False,
+                    seed=args.seed,
+                    resume=folder.exists(),
+                )
+            )
+        result = json.loads((folder / "result.json").read_text())
+        test = result["test"]
+        folds[trial.name] = {
+            "frame_accuracy": test["seen_frame_accuracy"],
+            "frames": test["num_seen_frames"],
+            "frames_lacking": test["num_frames"] - test["num_seen_frames"],
+            "classes_not_in_training": result["classes_not_in_training"],
+            "edit": test["edit"],
+            "f1@50": test["f1@50"],
+        }
+    means = {args.tuning: float(np.mean([fold["frame_accuracy"] for fold in folds.values()]))}
+    baselines = leave_one_trial_out(trials)
+    means |= {name: found["mean_frame_accuracy"] for name, found in baselines.items()}
+    content = {
+        "mean_frame_accuracy": means,
+        "folds": folds,
+        "baselines": {name: found["folds"] for name, found in baselines.items()},
+        "seed": args.seed,
+    }
+    write_json(Path(args.workdir) / "result.json", content)
+    print(readable({"mean_frame_accuracy": means, "folds": folds}))
+
+
+if __name__ == "__main__":
+    command_line.run(main, Args)
