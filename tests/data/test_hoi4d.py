@@ -244,10 +244,7 @@ def test_a_submission_has_the_rows_of_the_test_files(tmp_path):
         write_submission(path, named | {"test-00006": np.arange(150) % 20})
 
 
-def test_records_are_found_through_the_registry(tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        registry._BUILDERS, "hoi4d", "pointata_jax.data.hoi4d.hoi4d_dataset_builder"
-    )
+def test_records_are_found_through_the_registry(tmp_path):
     write(tmp_path / "raw")
     options = {"partial": True}
     records = registry.prepare("hoi4d", tmp_path / "raw", cache_dir=tmp_path, options=options)

@@ -106,7 +106,7 @@ def assert_holds(videos, recordings):
         recording = wanted[video.video_id]
         np.testing.assert_array_equal(video.points, recording.points)
         np.testing.assert_array_equal(np.diff(video.offsets), recording.frame_sizes)
-        assert (video.label, video.subject) == (recording.label, recording.name)
+        assert (int(video.labels), video.subject) == (recording.label, recording.name)
 
 
 @pytest.mark.parametrize("write", [write_tree, write_packed])
