@@ -233,8 +233,9 @@ def _train(
     def loss_fn(tree, model_state, batch, step_key, train):
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
         # The transport problem is over the global batch, so every device needs all of it.
-        units = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
-        features, labels = draw_units(jax.random.fold_in(step_key, 1), *units, settings.units)
+        features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
+        draw_key = jax.random.fold_in(step_key, 1)
+        features, labels = draw_units(draw_key, features, labels, settings.units)
         features = standardise(features, bank)
         chosen = sample_source(bank, step_key, features.shape[0])
         loss, logs = objective.loss(
