@@ -34,10 +34,39 @@ def join_windows(
     return total.argmax(1), truth
 
 
+def sequences(predict: Predict, batches: Batches) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Runs `predict` (this host's batch → its logits `[b, T, K]`) over the windows of all hosts.
+
+    Returns:
+      By video: its predicted and its true classes, see `join_windows`.
+    """
+    logits, labels, frames, videos = gather_rows(
+        (
+            np.asarray(predict(batch)),
+            batch["label"],
+            batch["frame"],
+            batch["video"],
+            batch["weight"],
+        )
+        for batch in batches
+    )
+    if logits.shape[:-1] != labels.shape:
+        raise InputError(
+            f"logits {logits.shape} do not belong to labels {labels.shape}: need one row per frame."
+        )
+    probabilities = softmax(logits)
+    return {
+        int(video): join_windows(
+            *(part[videos == video] for part in (probabilities, frames, labels))
+        )
+        for video in np.unique(videos)
+    }
+
+
 def score(
     predict: Predict, batches: Batches, class_names: Sequence[str], seen: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Runs `predict` (this host's batch → its logits `[b, T, K]`) and scores all hosts' videos.
+    """Runs `predict` (see `sequences`) and scores the videos of all hosts.
 
     Args:
       predict: the model.
@@ -51,29 +80,8 @@ def score(
       `seen_frame_accuracy`, `per_class` (accuracy of its frames), `official` (the scores of the
       HOI4D benchmark's own evaluator); and `num_videos`, `num_frames`.
     """
-    logits, labels, frames, videos = gather_rows(
-        (
-            np.asarray(predict(batch)),
-            batch["label"],
-            batch["frame"],
-            batch["video"],
-            batch["weight"],
-        )
-        for batch in batches
-    )
-    if logits.shape != (*labels.shape, len(class_names)):
-        raise InputError(
-            f"cannot score logits {logits.shape} against labels {labels.shape} of "
-            f"{len(class_names)} classes: need one row per frame and one column per class."
-        )
-    probabilities = softmax(logits)
-    pairs = [
-        join_windows(
-            probabilities[videos == video], frames[videos == video], labels[videos == video]
-        )
-        for video in np.unique(videos)
-    ]
-    predictions, targets = (list(part) for part in zip(*pairs, strict=True))
+    pairs = sequences(predict, batches)
+    predictions, targets = (list(part) for part in zip(*pairs.values(), strict=True))
     found = scores(predictions, targets)
     said, truth = np.concatenate(predictions), np.concatenate(targets)
     counted = truth >= 0
