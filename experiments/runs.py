@@ -10,9 +10,9 @@ from typing import Any, Literal
 from experiments import configs
 from pointata_jax.alignment import SourceBank, load_source_bank
 from pointata_jax.errors import InputError
+from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import (
     SHIPPED,
-    file_sha256,
     find_backbone,
     find_source_bank,
     load_backbone,

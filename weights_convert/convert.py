@@ -7,7 +7,6 @@ its largest tensor, and nothing of PyTorch or JAX is imported.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pointata_jax.errors import InputError
+from pointata_jax.file_hash import file_sha256
 from weights_convert import to_torch
 from weights_convert.recognise import CONFIG_KEY, OUR_FORMAT, OURS, Accounts, Options, account
 from weights_convert.report import Report, complaints
@@ -116,12 +116,6 @@ def _accounted(
             refused(Report.of(accounts, state, source=(os.fspath(path), file_sha256(path))))
             raise InputError(f"{os.fspath(path)}: {complaints(accounts)}")
         yield state, accounts
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hash of a file, read in pieces."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(state: StateDict, accounts: Accounts, entry: Entry) -> np.ndarray:

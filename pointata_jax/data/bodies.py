@@ -125,6 +125,13 @@ class Subject:
         return RADII * np.float32(self.girth * self.height)
 
 
+NUM_SUBJECTS = 16
+"""Performers of the embedded data sets."""
+
+TEST_SUBJECTS: tuple[int, ...] = (12, 13, 14, 15)
+"""Performers of their test splits; the train splits have performers 0 to 11."""
+
+
 def subject(number: int) -> Subject:
     """The performer with this number: always the same one."""
     rng = np.random.default_rng((0x5B, number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -29,12 +28,6 @@ def find_backbone(name: str | os.PathLike) -> Path:
 def find_source_bank(name: str | os.PathLike) -> Path:
     """The file of a shipped backbone's source bank; any other value is a path."""
     return ASSETS / f"source_bank_{name}.npz" if name in SHIPPED else Path(name)
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hash by which a run and a source bank remember the backbone that they belong to."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_backbone(

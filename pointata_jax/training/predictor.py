@@ -15,8 +15,9 @@ from pointata_jax import ops
 from pointata_jax.data.clips import channel_positions, clip_frames, make_clip, window_starts
 from pointata_jax.data.schema import make_example
 from pointata_jax.errors import InputError
+from pointata_jax.file_hash import file_sha256
 from pointata_jax.metrics.classification import softmax
-from pointata_jax.models.backbone_file import file_sha256, find_backbone, load_backbone
+from pointata_jax.models.backbone_file import find_backbone, load_backbone
 from pointata_jax.models.batches import in_batches
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 from pointata_jax.training.config import TaskConfig

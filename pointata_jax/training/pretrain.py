@@ -25,8 +25,9 @@ from pointata_jax.alignment.source_bank import build_source_bank, save_source_ba
 from pointata_jax.data import figures
 from pointata_jax.data.shapes import ShapeBatches, Shapes, unit_sphere
 from pointata_jax.errors import InputError
+from pointata_jax.file_hash import file_sha256
 from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
-from pointata_jax.models.backbone_file import file_sha256, save_backbone
+from pointata_jax.models.backbone_file import save_backbone
 from pointata_jax.models.batches import in_batches
 from pointata_jax.models.point_mae import (
     Backbone,

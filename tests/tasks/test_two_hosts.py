@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pathlib
-import socket
-import subprocess
-import sys
 
 import numpy as np
 
@@ -16,8 +11,8 @@ from pointata_jax.data.pipeline import eval_batches
 from pointata_jax.data.schema import label_field
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.tasks import SCORES
+from tests.two_processes import run_two
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = ("a", "b", "c")
 
 
@@ -71,29 +66,8 @@ print(json.dumps(all_scores(jax.process_index(), jax.process_count())))
 
 
 def test_two_hosts_give_the_scores_of_one():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, address, str(index)],
-            env=env,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    try:
-        ends = [child.communicate(timeout=120) for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    for child, (_, errors) in zip(children, ends, strict=True):
-        assert child.returncode == 0, errors[-2000:]
+    found = run_two(CHILD, timeout=120)
     alone = json.loads(json.dumps(all_scores(0, 1)))
     assert alone["frame"]["num_frames"] == 31 and alone["clip"]["num_videos"] == 5
-    for output, _ in ends:
-        assert json.loads(output.strip().splitlines()[-1]) == alone
+    for scores in found:
+        assert scores == alone

@@ -1,12 +1,5 @@
 from __future__ import annotations
 
-import json
-import os
-import pathlib
-import socket
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
@@ -14,8 +7,7 @@ import pytest
 from pointata_jax.errors import InputError
 from pointata_jax.training import sharding
 from tests.training import toy
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.two_processes import run_two
 
 
 def test_an_uneven_batch_is_refused_with_the_number_to_use():
@@ -73,29 +65,7 @@ print(json.dumps({"devices": jax.device_count(), "losses": losses}))
 
 @pytest.mark.slow
 def test_two_processes_equal_one():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, address, str(index)],
-            env=env,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
-    try:
-        ends = [child.communicate(timeout=100) for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    for child, (_, errors) in zip(children, ends, strict=True):
-        assert child.returncode == 0, errors[-2000:]
-    results = [json.loads(out.strip().splitlines()[-1]) for out, _ in ends]
+    results = run_two(CHILD, timeout=100)
 
     from tests.training.test_step import run_steps
 

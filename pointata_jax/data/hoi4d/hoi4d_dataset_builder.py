@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema, streaming
+from pointata_jax.data.archive_builder import ArchiveBuilder
 from pointata_jax.data.hoi4d import sequences
 from pointata_jax.data.hoi4d.sequences import ACTION_SEGMENTATION as BENCHMARK
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(ArchiveBuilder):
     """HOI4D action segmentation (Liu et al., CVPR 2022): 150 frames of 2,048 points, 19 actions.
 
     Splits of protocol "corrected": "train", "validation" and "test", all from the public train
@@ -31,26 +31,6 @@ class Builder(tfds.core.ShardBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = BENCHMARK.where
     COLUMNS = schema.COORDINATES
     LABEL_NAMES = tuple(f"action {number:02d}" for number in range(BENCHMARK.num_classes))
-
-    def __init__(
-        self,
-        *,
-        partial: bool = False,
-        protocol: streaming.Protocol = "corrected",
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ):
-        """Declares the data set.
-
-        Args:
-          partial: use a copy whose files or counts are not the published ones.
-          protocol: "corrected" or "published", see the class.
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
-        """
-        self._partial = partial
-        self._protocol = streaming.check_protocol(protocol)
-        super().__init__(file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:

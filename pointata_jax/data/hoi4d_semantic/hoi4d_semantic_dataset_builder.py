@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema, streaming
+from pointata_jax.data.archive_builder import ArchiveBuilder
 from pointata_jax.data.hoi4d import sequences
 from pointata_jax.data.hoi4d.sequences import SEMANTIC_SEGMENTATION as BENCHMARK
 
@@ -21,7 +21,7 @@ FRAMES_PER_VIDEO = 3
 Each is a video of its own here, because a record is read as a whole."""
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(ArchiveBuilder):
     """HOI4D semantic segmentation: 300 frames of 8,192 points, 49 labels.
 
     A video is one of the benchmark's clips of three frames, "train-00017-f003" for the frames 3 to
@@ -37,26 +37,6 @@ class Builder(tfds.core.ShardBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = BENCHMARK.where
     COLUMNS = schema.COORDINATES
     LABEL_NAMES = tuple(f"class {number:02d}" for number in range(BENCHMARK.num_classes))
-
-    def __init__(
-        self,
-        *,
-        partial: bool = False,
-        protocol: streaming.Protocol = "corrected",
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ):
-        """Declares the data set.
-
-        Args:
-          partial: use a copy whose files or counts are not the published ones.
-          protocol: "corrected" or "published", see the class and `data.hoi4d`.
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
-        """
-        self._partial = partial
-        self._protocol = streaming.check_protocol(protocol)
-        super().__init__(file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:

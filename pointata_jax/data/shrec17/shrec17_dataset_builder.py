@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema, streaming
+from pointata_jax.data.archive_builder import ArchiveBuilder
 from pointata_jax.data.shrec17 import gestures
 from pointata_jax.errors import InputError
 
@@ -25,7 +25,7 @@ class SHREC17Config(tfds.core.BuilderConfig):
             raise InputError(f"shrec17 has 14 or 28 classes, not {self.num_classes}.")
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(ArchiveBuilder):
     """SHREC'17: 14 gestures in two ways by 28 people, 1,960 training and 840 test videos.
 
     32 key frames of 256 points. The subject of a video is its number as text, such as "5".
@@ -43,27 +43,6 @@ class Builder(tfds.core.ShardBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = gestures.WHERE
     builder_config: SHREC17Config
     COLUMNS = schema.COORDINATES
-
-    def __init__(
-        self,
-        *,
-        partial: bool = False,
-        protocol: streaming.Protocol = "corrected",
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ):
-        """Declares the data set.
-
-        Args:
-          partial: accept lists of other lengths, leave out listed gestures without a file, and
-            read files of other numbers of frames and points.
-          protocol: "corrected" or "published", see the class.
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `config` ("labels14" or "labels28"), `data_dir` and others of tfds.
-        """
-        self._partial = partial
-        self._protocol = streaming.check_protocol(protocol)
-        super().__init__(file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:

@@ -16,12 +16,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import bodies, capsules, figures, scenes, schema
+from pointata_jax.data.bodies import NUM_SUBJECTS, TEST_SUBJECTS
 from pointata_jax.errors import InputError
-
-TEST_SUBJECTS: tuple[int, ...] = (12, 13, 14, 15)
-"""Performers of the test split; the train split has performers 0 to 11."""
-
-NUM_SUBJECTS = 16
 
 LABEL_NAMES: tuple[str, ...] = (
     "head",

@@ -15,13 +15,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import capsules, figures, schema
+from pointata_jax.data.bodies import NUM_SUBJECTS, TEST_SUBJECTS
 from pointata_jax.data.synthetic_timelines import choreography
 from pointata_jax.errors import InputError
-
-TEST_SUBJECTS: tuple[int, ...] = (12, 13, 14, 15)
-"""Performers of the test split; the train split has performers 0 to 11."""
-
-NUM_SUBJECTS = 16
 
 _KEY = 0x71  # Sets these takes apart from the videos of `synthetic_actions`.
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema, streaming
+from pointata_jax.data.archive_builder import ArchiveBuilder
 from pointata_jax.data.synthia import clips, frames
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(ArchiveBuilder):
     """Synthia 4D (Ros et al., CVPR 2016; clips of MeteorNet, ICCV 2019): 12 classes, with colours.
 
     A video is one half of one clip of three frames, "SYNTHIA-SEQS-01-DAWN-000012-plus" for frames
@@ -31,26 +31,6 @@ class Builder(tfds.core.ShardBasedBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = frames.WHERE
     COLUMNS = frames.COLUMNS
     LABEL_NAMES = frames.CLASSES
-
-    def __init__(
-        self,
-        *,
-        partial: bool = False,
-        protocol: streaming.Protocol = "corrected",
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ):
-        """Declares the data set.
-
-        Args:
-          partial: accept split lists of other lengths, and leave out listed frames without a file.
-          protocol: "corrected" or "published", see the class.
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
-        """
-        self._partial = partial
-        self._protocol = streaming.check_protocol(protocol)
-        super().__init__(file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
