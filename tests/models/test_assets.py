@@ -5,9 +5,9 @@ import pytest
 
 import pointata_jax
 from pointata_jax.alignment import load_source_bank
+from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import (
     SHIPPED,
-    file_sha256,
     find_backbone,
     find_source_bank,
 )
