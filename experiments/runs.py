@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from experiments import configs
 from pointata_jax.alignment import SourceBank, load_source_bank
+from pointata_jax.data import streaming
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import (
@@ -85,13 +86,13 @@ def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
     `--variant`, `--protocol` and `--partial` concern the data set, `--frames` and `--points` the
     clip; flags named like a setting of the stage replace it.
     """
-    config = configs.load(args.task)
+    config = configs.load(args.task, args.protocol)
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}
     options = dict(config.options)
     if args.protocol:
-        options["protocol"] = args.protocol
+        options["protocol"] = streaming.check_protocol(args.protocol)
     if args.partial:
         options["partial"] = True
     clip = {name: value for name in ("frames", "points") if (value := getattr(args, name))}

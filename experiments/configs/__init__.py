@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 TASKS = tuple(sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "__init__"))
 
 
-def load(task: str) -> TaskConfig:
+def load(task: str, protocol: str | None = None) -> TaskConfig:
     """The configuration of `task`, a file of this folder.
+
+    Args:
+      task: name of the file.
+      protocol: "published" takes the file's `PUBLISHED` where it has one: what the published code
+        does to clips and splits, defects included.
 
     Raises:
       InputError: an unknown task.
     """
     if task not in TASKS:
         raise InputError(f"unknown task {task!r}: choose one of {', '.join(TASKS)}.")
-    return importlib.import_module(f"experiments.configs.{task}").CONFIG
+    module = importlib.import_module(f"experiments.configs.{task}")
+    return getattr(module, "PUBLISHED", module.CONFIG) if protocol == "published" else module.CONFIG

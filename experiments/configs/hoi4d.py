@@ -2,7 +2,14 @@
 
 Clips, scale factors, batch and epochs follow the published recipe; anchors, centres and radius are
 ours and were not tuned, since the data are not ours to have.
+
+The published loader means to mirror clips and reflects one point of each frame, computes a jitter
+and throws it away, and scales all axes by one factor about the first frame: `PUBLISHED`. Ours gives
+every axis its own factor and mirrors nothing, since left and right tell actions apart. Both move
+the clip into the unit sphere, which the frozen backbone needs and the published models do not.
 """
+
+import dataclasses
 
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
@@ -27,4 +34,12 @@ CONFIG = TaskConfig(
     adapt=AdaptSettings(steps=11500, batch_size=8, eval_every=1150),
     score="f1@50",
     validation_split="validation",
+)
+
+PUBLISHED = dataclasses.replace(
+    CONFIG,
+    clip=dataclasses.replace(
+        CONFIG.clip, scale_axes="all", scale_about="first frame", mirror="first point"
+    ),
+    validation_split="",
 )

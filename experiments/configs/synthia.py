@@ -1,8 +1,13 @@
 """Synthia 4D: half scenes of 3 frames x 16,384 points with colours, 12 classes.
 
-The published protocol of MeteorNet and P4Transformer, less their two defects (a flip that mirrors
-nothing, one half's mask on the other half's loss).
+The published protocol of MeteorNet and P4Transformer, less P4Transformer's defects: a flip that
+reflects one point of each frame instead of mirroring the clip, a turn by 1 to 2π instead of 0 to 2π
+(`PUBLISHED` repeats both), one half's mask on the other half's loss, and one optimiser step for
+either half of a batch (repeated by neither: halves are clips of their own here).
 """
+
+import dataclasses
+import math
 
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.data.synthia.frames import class_weights
@@ -32,4 +37,16 @@ CONFIG = TaskConfig(
     ),
     score="mean_iou_published",
     validation_split="validation",
+)
+
+PUBLISHED = dataclasses.replace(
+    CONFIG,
+    clip=dataclasses.replace(
+        CONFIG.clip,
+        scale_axes="all",
+        mirror="first point",
+        yaw_low=math.degrees(1.0),
+        yaw=360.0,
+    ),
+    validation_split="",
 )

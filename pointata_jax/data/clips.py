@@ -36,16 +36,24 @@ class ClipConfig:
       channels: names of the extra columns to use, in this order; empty means coordinates only.
       channel_mean: mean of each channel over the training videos (see `with_statistics`).
       channel_std: spread of each channel over the training videos.
+      centre: of a clip: "median" or "mean" of all its points.
       scale: radius of a clip: "max" (the largest) or "p95" (95th percentile; for wild points).
       clip_radius: with "p95", points farther than this many radii are pulled in to it.
       short: videos with fewer frames than a window are left out ("drop", the published rule of
         MSR-Action3D) or their frames are repeated evenly to fill one window ("repeat").
-      scale_low, scale_high: training multiplies every axis by its own factor from this range.
-      yaw: training turns the clip about the up axis by up to this angle, in degrees.
+      scale_low, scale_high: training multiplies by factors from this range …
+      scale_axes: … every axis by its own ("each") or all by one ("all") …
+      scale_about: … about the centre of the "clip" or of its "first frame".
+      yaw: training turns the clip about the up axis by an angle from `yaw_low` to this, in degrees.
+      yaw_low: None for -`yaw`.
       up: the axis that points up.
+      turn: deviation of a small rotation about all three axes in training, in degrees; angles
+        beyond three deviations are cut to that.
       jitter: deviation of the noise that training adds to coordinates, in units of the clip radius.
       mirror: axis that training mirrors in half of the clips, or "" for none. Off by default: a
-        mirrored action can be another action.
+        mirrored action can be another action. "first point" is what several published loaders do
+        where they mean an axis: they reflect point 0 of every frame through the centre.
+      drop: largest share of the points of a frame that training replaces by the frame's first.
     """
 
     frames: int = 24
@@ -56,25 +64,34 @@ class ClipConfig:
     channels: tuple[str, ...] = ()
     channel_mean: tuple[float, ...] = ()
     channel_std: tuple[float, ...] = ()
+    centre: Literal["median", "mean"] = "median"
     scale: Literal["max", "p95"] = "max"
     clip_radius: float = 1.2
     short: Literal["drop", "repeat"] = "drop"
     scale_low: float = 0.85
     scale_high: float = 1.15
+    scale_axes: Literal["each", "all"] = "each"
+    scale_about: Literal["clip", "first frame"] = "clip"
     yaw: float = 0.0
+    yaw_low: float | None = None
     up: Literal["x", "y", "z"] = "y"
+    turn: float = 0.0
     jitter: float = 0.0
-    mirror: Literal["", "x", "y", "z"] = ""
+    mirror: Literal["", "x", "y", "z", "first point"] = ""
+    drop: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("frames", "merge", "hop", "eval_hop", "points"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, it is {getattr(self, name)}.")
         for name, allowed in (
+            ("centre", ("median", "mean")),
             ("scale", ("max", "p95")),
             ("short", ("drop", "repeat")),
+            ("scale_axes", ("each", "all")),
+            ("scale_about", ("clip", "first frame")),
             ("up", AXES),
-            ("mirror", ("", *AXES)),
+            ("mirror", ("", *AXES, "first point")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(
@@ -86,8 +103,12 @@ class ClipConfig:
                 f"scale_low {self.scale_low} and scale_high {self.scale_high} must be positive "
                 "and in this order."
             )
-        if self.clip_radius <= 0 or self.jitter < 0 or self.yaw < 0:
-            raise InputError("clip_radius must be positive; jitter and yaw must not be negative.")
+        if self.clip_radius <= 0 or min(self.jitter, self.yaw, self.turn) < 0:
+            raise InputError(
+                "clip_radius must be positive; jitter, yaw and turn must not be negative."
+            )
+        if not 0 <= self.drop < 1:
+            raise InputError(f"drop is {self.drop}: give a share from 0 to below 1.")
         if len(self.channel_mean) != len(self.channel_std) or (
             self.channel_mean and len(self.channel_mean) != len(self.channels)
         ):
@@ -241,15 +262,20 @@ def sample_clip(
 
 
 def normalise_clip(
-    coordinates: np.ndarray, *, scale: str = "max", clip_radius: float = 1.2
+    coordinates: np.ndarray,
+    *,
+    centre: str = "median",
+    scale: str = "max",
+    clip_radius: float = 1.2,
 ) -> np.ndarray:
     """Moves and scales a whole clip `[T, N, 3]` into the unit sphere, float32.
 
-    The centre is the median of all points. "max" divides by the largest radius. "p95" takes the
-    95th percentile r of the radii, pulls points farther than `clip_radius`·r in to that radius
-    along their own direction, and divides by `clip_radius`·r.
+    The centre is the median or the mean of all points. "max" divides by the largest radius. "p95"
+    takes the 95th percentile r of the radii, pulls points farther than `clip_radius`·r in to that
+    radius along their own direction, and divides by `clip_radius`·r.
     """
-    centred = coordinates - np.median(coordinates.reshape(-1, 3), axis=0)
+    middle = np.median if centre == "median" else np.mean
+    centred = coordinates - middle(coordinates.reshape(-1, 3), axis=0)
     radius = np.sqrt(np.einsum("tnc,tnc->tn", centred, centred))[..., None]
     if scale == "max":
         return (centred / max(float(radius.max()), _SMALLEST_SCALE)).astype(np.float32)
@@ -274,25 +300,50 @@ def augment_clip(
 ) -> np.ndarray:
     """Random changes of a normalised clip `[T, N, 3]`, the same for all its frames but the noise.
 
-    A factor per axis, a turn about the up axis, a mirrored axis, noise: each as `config` asks.
-    Factors above 1 may take points out of the unit sphere, as they do in the pre-training of the
-    backbones.
+    Factors, a mirrored axis, turns, noise: each as `config` asks. Factors above 1 may take points
+    out of the unit sphere, as they do in the pre-training of the backbones.
     """
     up = AXES.index(config.up)
-    matrix = np.diag(rng.uniform(config.scale_low, config.scale_high, 3))
-    if config.mirror and rng.random() < 0.5:
+    count = 3 if config.scale_axes == "each" else 1
+    matrix = np.diag(np.broadcast_to(rng.uniform(config.scale_low, config.scale_high, count), 3))
+    mirrored = bool(config.mirror) and rng.random() < 0.5
+    if mirrored and config.mirror in AXES:
         matrix[AXES.index(config.mirror)] *= -1
     if config.yaw > 0:
-        angle = np.deg2rad(rng.uniform(-config.yaw, config.yaw))
-        turn = np.eye(3)
-        a, b = (up + 1) % 3, (up + 2) % 3
-        turn[a, a] = turn[b, b] = np.cos(angle)
-        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-        matrix = turn @ matrix
-    changed = coordinates @ matrix.T.astype(np.float32)
+        low = -config.yaw if config.yaw_low is None else config.yaw_low
+        angle = np.deg2rad(rng.uniform(low, config.yaw))
+        matrix = _rotation(up, angle) @ matrix
+    if config.turn > 0:
+        angles = np.clip(rng.standard_normal(3), -3, 3) * np.deg2rad(config.turn)
+        for axis, angle in enumerate(angles):
+            matrix = _rotation(axis, angle) @ matrix
+    matrix = matrix.astype(np.float32)
+    changed = coordinates @ matrix.T
+    if config.scale_about == "first frame":
+        fixed = coordinates[0].mean(0)
+        changed += fixed - fixed @ matrix.T
+    if mirrored and config.mirror == "first point":
+        changed[:, 0] *= -1
     if config.jitter > 0:
         changed = changed + config.jitter * rng.standard_normal(changed.shape, np.float32)
     return changed.astype(np.float32, copy=False)
+
+
+def _rotation(axis: int, angle: float) -> np.ndarray:
+    turn = np.eye(3)
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    turn[a, a] = turn[b, b] = np.cos(angle)
+    turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+    return turn
+
+
+def drop_points(chosen: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Replaces up to `share` of the drawn points of a clip `[T, N]` by the first of their frame.
+
+    How many is drawn once for the clip, which ones for every frame.
+    """
+    dropped = rng.random(chosen.shape) < rng.uniform(0, share)
+    return np.where(dropped, chosen[:, :1], chosen)
 
 
 def channel_positions(columns: Sequence[str], config: ClipConfig) -> tuple[int, ...]:
@@ -336,6 +387,8 @@ def make_clip(
       `[T, N]`.
     """
     chosen = sample_clip(points, offsets, start, config, rng)
+    if augment and config.drop > 0:
+        chosen = drop_points(chosen, config.drop, rng)
     labels = np.asarray(labels, np.int32)
     if kind == "frame":
         labels = labels[clip_frames(len(offsets) - 1, start, config)[:, 0]]
@@ -344,7 +397,10 @@ def make_clip(
     # `take` is three times as fast as indexing with an array of rows.
     sampled = points.take(chosen, axis=0)
     coordinates = normalise_clip(
-        sampled[..., :3], scale=config.scale, clip_radius=config.clip_radius
+        sampled[..., :3],
+        centre=config.centre,
+        scale=config.scale,
+        clip_radius=config.clip_radius,
     )
     if augment:
         coordinates = augment_clip(coordinates, config, rng)

@@ -111,6 +111,13 @@ def test_p95_pulls_wild_points_in_along_their_direction():
     np.testing.assert_allclose(clip[inside], (centred / limit)[inside], atol=1e-5)
 
 
+def test_the_mean_can_be_the_centre():
+    points = rng().exponential(size=(4, 100, 3)).astype(np.float32)
+    clip = clips.normalise_clip(points, centre="mean")
+    np.testing.assert_allclose(clip.reshape(-1, 3).mean(0), 0, atol=1e-6)
+    assert np.linalg.norm(clip, axis=-1).max() == pytest.approx(1, abs=1e-6)
+
+
 @pytest.mark.parametrize("scale", ["max", "p95"])
 def test_a_clip_of_one_place_stays_finite(scale):
     assert np.isfinite(clips.normalise_clip(np.full((2, 4, 3), 7.0), scale=scale)).all()
@@ -156,6 +163,81 @@ def test_augmentation_is_one_map_for_all_frames():
     np.testing.assert_array_equal(clips.augment_clip(clip, plain, rng()), clip)
     noisy = clips.augment_clip(clip, ClipConfig(scale_low=1, scale_high=1, jitter=0.01), rng())
     assert np.std(noisy - clip) == pytest.approx(0.01, rel=0.1)
+
+
+def linear_map(clip, out):
+    """The affine map that took `clip` to `out`: matrix, and how far the second is from it."""
+    rows = np.c_[clip.reshape(-1, 3), np.ones(clip[..., 0].size)]
+    solution = np.linalg.lstsq(rows, out.reshape(-1, 3), rcond=None)[0]
+    return solution[:3], np.abs(rows @ solution - out.reshape(-1, 3)).max()
+
+
+def test_published_scale_is_one_factor_about_the_first_frame():
+    clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32) + 0.5
+    config = ClipConfig(scale_low=0.8, scale_high=1.2, scale_axes="all", scale_about="first frame")
+    factors = []
+    for seed in range(20):
+        out = clips.augment_clip(clip, config, rng(seed))
+        matrix, error = linear_map(clip, out)
+        assert error < 1e-5
+        np.testing.assert_allclose(matrix, matrix[0, 0] * np.eye(3), atol=1e-5)
+        np.testing.assert_allclose(out[0].mean(0), clip[0].mean(0), atol=1e-5)
+        factors.append(matrix[0, 0])
+    assert 0.8 <= min(factors) < 0.87 and 1.13 < max(factors) <= 1.2
+
+
+def test_published_mirror_moves_one_point_of_each_frame():
+    clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32)
+    config = ClipConfig(scale_low=1, scale_high=1, mirror="first point")
+    seen = set()
+    for seed in range(10):
+        out = clips.augment_clip(clip, config, rng(seed))
+        np.testing.assert_array_equal(out[:, 1:], clip[:, 1:])
+        sign = out[0, 0, 0] / clip[0, 0, 0]
+        np.testing.assert_array_equal(out[:, 0], sign * clip[:, 0])
+        seen.add(float(sign))
+    assert seen == {-1.0, 1.0}
+
+
+def test_yaw_of_a_range_and_small_turns():
+    clip = rng().uniform(-1, 1, (2, 30, 3)).astype(np.float32)
+    full = ClipConfig(scale_low=1, scale_high=1, yaw_low=np.degrees(1.0), yaw=360)
+    small = ClipConfig(scale_low=1, scale_high=1, turn=np.degrees(0.06))
+    angles, sizes = [], []
+    for seed in range(200):
+        matrix, _ = linear_map(clip, clips.augment_clip(clip, full, rng(seed)))
+        np.testing.assert_allclose(matrix[1], (0, 1, 0), atol=1e-5)
+        angles.append(np.arctan2(matrix[2, 0], matrix[2, 2]) % (2 * np.pi))
+        matrix, _ = linear_map(clip, clips.augment_clip(clip, small, rng(seed)))
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
+        sizes.append(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1)))
+    assert 1.0 - 1e-4 < min(angles) < 1.2 and max(angles) > 6.1
+    # The angle of three turns with deviation s has mean 2s√(2/π), and each is cut at 3s.
+    assert np.mean(sizes) == pytest.approx(0.06 * 2 * np.sqrt(2 / np.pi), rel=0.1)
+    assert max(sizes) < 0.18 * np.sqrt(3) + 1e-3
+
+
+def test_dropped_points_become_the_first_of_their_frame():
+    chosen = np.arange(40 * 100).reshape(40, 100)
+    shares = []
+    for seed in range(100):
+        out = clips.drop_points(chosen, 0.2, rng(seed))
+        same = out == chosen
+        assert (out[~same] == np.broadcast_to(chosen[:, :1], chosen.shape)[~same]).all()
+        shares.append(1 - same.mean())
+    assert max(shares) < 0.21 and np.mean(shares) == pytest.approx(0.1, abs=0.02)
+
+    points, offsets = video([50] * 4)
+    config = ClipConfig(frames=4, points=50, drop=0.9)
+    kinds = [
+        len(
+            np.unique(
+                clips.make_clip(points, offsets, 0, config, (), rng(3), augment=a)[0][1], axis=0
+            )
+        )
+        for a in (True, False)
+    ]
+    assert kinds[0] < kinds[1] == 50
 
 
 def test_make_clip_picks_channels_by_name():

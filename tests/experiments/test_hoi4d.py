@@ -35,7 +35,7 @@ def test_train_evaluate_and_submit(place, tmp_path, monkeypatch):
         align=AlignSettings(steps=2, batch_size=8, units=24, report_every=2, report_clips=8),
         adapt=dataclasses.replace(config.adapt, steps=2, eval_every=2),
     )
-    monkeypatch.setattr(configs, "load", lambda task: small)
+    monkeypatch.setattr(configs, "load", lambda task, protocol=None: small)
     where = {"data_dir": str(tmp_path / "data"), "cache_dir": place["cache_dir"]}
     run = str(tmp_path / "run")
     with pytest.raises(InputError, match="150, 2048, 3"):

@@ -38,13 +38,15 @@ SMALL = TaskConfig(
 @pytest.fixture(autouse=True)
 def small_task(monkeypatch):
     load = configs.load
-    monkeypatch.setattr(configs, "load", lambda task: SMALL if task == SMALL.task else load(task))
+    monkeypatch.setattr(
+        configs, "load", lambda task, protocol=None: SMALL if task == SMALL.task else load(task)
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(place, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configs, "load", lambda task: SMALL)
+        patch.setattr(configs, "load", lambda task, protocol=None: SMALL)
         workdir = str(tmp_path_factory.mktemp("runs") / "run")
         align.main(align.Args(workdir=workdir, **place))
         adapt.main(adapt.Args(workdir=workdir, **place))
@@ -143,7 +145,7 @@ class TestBadInput:
             align.main(align.Args(workdir=finished, **place))
         other = dataclasses.replace(SMALL, task="another")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(configs, "load", lambda task: other)
+            patch.setattr(configs, "load", lambda task, protocol=None: other)
             with pytest.raises(InputError, match="run folder of another task"):
                 adapt.main(adapt.Args(workdir=finished, tuning="adapter", **place))
 
@@ -179,7 +181,7 @@ from absl import flags
 flags.FLAGS.mark_as_parsed()
 from experiments import adapt, configs
 from tests.experiments.test_main_job import SMALL
-configs.load = lambda task: SMALL
+configs.load = lambda task, protocol=None: SMALL
 adapt.main(adapt.Args(tuning="adapter", steps=30, eval_every=5, test=False, resume=True,
     workdir={workdir!r}, backbone={backbone!r}, cache_dir={cache_dir!r}))
 """

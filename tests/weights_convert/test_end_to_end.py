@@ -43,7 +43,7 @@ def _bank(folder, config, variables, sha256):
 
 
 def _run_both_stages(folder, backbone, monkeypatch):
-    monkeypatch.setattr(configs, "load", lambda task: TASK)
+    monkeypatch.setattr(configs, "load", lambda task, protocol=None: TASK)
     place = {"backbone": str(backbone), "cache_dir": str(folder / "cache")}
     workdir = folder / "run"
     align.main(align.Args(workdir=str(workdir), **place))
