@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import schema
+from pointata_jax.data import schema, streaming
 from pointata_jax.data.msr_action3d import depth_files, protocol, skeletons
 from pointata_jax.errors import InputError
 
@@ -40,7 +40,7 @@ class MSRAction3DConfig(tfds.core.BuilderConfig):
             raise InputError(f"num_points is {self.num_points}; a frame needs at least one point.")
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(tfds.core.ShardBasedBuilder):
     """MSR-Action3D: twenty actions, cross-subject split (subjects 1 to 5 train, 6 to 10 test).
 
     The subject of a video is its number as text, such as "5".
@@ -109,15 +109,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             ),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
-        try:
-            folder = Path(dl_manager.manual_dir)
-        except AssertionError as error:  # tfds: missing or empty, with the path in the text.
-            what = str(error).split(" Create it")[0].strip().rstrip(".")
-            raise InputError(f"{what}: no data folder. {protocol.WHERE[config.variant]}") from None
+        folder = streaming.manual_folder(dl_manager, protocol.WHERE[config.variant])
+        recordings: Mapping[protocol.Recording, Any]
         if config.variant == "depth":
-            recordings: Mapping[protocol.Recording, Any]
             recordings = protocol.find_files(folder, depth_files.SUFFIX)
             if not recordings:
                 raise InputError(
@@ -128,28 +124,31 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             recordings = skeletons.read_skeletons(folder)
         if not config.partial:
             protocol.check_counts(recordings, config.variant, f"The folder {folder}")
-        return {
-            split: self._generate_examples(
-                {key: source for key, source in recordings.items() if key.split == split}
-            )
-            for split in protocol.COUNTS[config.variant]
-        }
+        return streaming.split_shards(
+            {
+                split: [item for item in recordings.items() if item[0].split == split]
+                for split in protocol.COUNTS[config.variant]
+            },
+            self._make_examples,
+            items_per_shard=64,
+            where=folder,
+        )
 
-    def _generate_examples(
-        self, recordings: Mapping[protocol.Recording, Path | np.ndarray]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, source in recordings.items():
-            if isinstance(source, np.ndarray):
-                frames = skeletons.dress_recording(key, source, self.builder_config.num_points)
-            else:
-                frames = depth_files.read_frames(source)
-            yield (
-                key.video_id,
-                schema.make_example(
-                    frames,
-                    video_id=key.video_id,
-                    subject=str(key.subject),
-                    labels=key.label,
-                    num_classes=len(protocol.CLASSES),
-                ),
-            )
+    def _make_examples(
+        self, item: tuple[protocol.Recording, Path | np.ndarray]
+    ) -> Iterator[streaming.Example]:
+        key, source = item
+        if isinstance(source, np.ndarray):
+            frames = skeletons.dress_recording(key, source, self.builder_config.num_points)
+        else:
+            frames = depth_files.read_frames(source)
+        yield (
+            key.video_id,
+            schema.make_example(
+                frames,
+                video_id=key.video_id,
+                subject=str(key.subject),
+                labels=key.label,
+                num_classes=len(protocol.CLASSES),
+            ),
+        )
