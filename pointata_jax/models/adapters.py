@@ -141,8 +141,9 @@ class SpatialContextEncoder(nn.Module):
         sent = (inner @ difference + placed).reshape(-1, n, rank)
         received = inner @ (own - difference) - placed + bias
         pairs = ops.gather(sent, neighbors.reshape(-1, n * k)).reshape(-1, k, rank)
-        pairs = nn.gelu(pairs + received[:, None])
+        # ReLU, not GELU: there are k times as many pairs as tokens.
+        pairs = nn.relu(pairs + received[:, None])
         messages = nn.Dense(rank, name="message")(pairs.reshape(-1, rank))
-        context = messages.reshape(-1, k, rank).max(1)
+        context = ops.neighbor_max(messages.reshape(-1, k, rank))
         context = nn.Dropout(self.dropout, deterministic=not train)(context)
         return nn.Dense(width, name="up")(context).reshape(x.shape)

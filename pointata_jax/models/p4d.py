@@ -199,7 +199,11 @@ class P4DEmbedder(nn.Module):
             return merged, module._encode(block, merged)
 
         scan = nn.scan(
-            nn.remat(step, prevent_cse=False),
+            nn.remat(
+                step,
+                prevent_cse=False,
+                policy=jax.checkpoint_policies.save_only_these_names(ops.PLACES),
+            ),
             variable_broadcast="params",
             split_rngs={"params": False},
         )
@@ -227,11 +231,14 @@ class P4DEmbedder(nn.Module):
         rows = nn.relu(self.first_norm(rows) if normalize else rows)
         local = self.first_dense_1(rows)
         kernel, bias = merged
-        pooled = self.second_global(local.reshape(-1, size, local.shape[-1]).max(1)) + bias
+        pooled = (
+            self.second_global(ops.neighbor_max(local.reshape(-1, size, local.shape[-1]))) + bias
+        )
         rows = (rows @ kernel).reshape(-1, size, pooled.shape[-1]) + pooled[:, None]
         rows = rows.reshape(-1, pooled.shape[-1])
         rows = self.out(nn.relu(self.second_norm(rows) if normalize else rows))
-        return rows.reshape(-1, size, self.config.width).max(1).reshape(*lead, self.config.width)
+        tokens = ops.neighbor_max(rows.reshape(-1, size, self.config.width))
+        return tokens.reshape(*lead, self.config.width)
 
     def __call__(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Tokens `[B, T', n, D]` and centres `[B, T', n, 3]`; `InputError` on a wrong shape."""

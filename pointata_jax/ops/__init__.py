@@ -2,6 +2,15 @@
 
 from pointata_jax.ops.interpolation import three_nn_interpolate
 from pointata_jax.ops.neighbors import ball_query, gather, knn
+from pointata_jax.ops.pooling import PLACES, neighbor_max
 from pointata_jax.ops.sampling import farthest_point_sample
 
-__all__ = ["ball_query", "farthest_point_sample", "gather", "knn", "three_nn_interpolate"]
+__all__ = [
+    "PLACES",
+    "ball_query",
+    "farthest_point_sample",
+    "gather",
+    "knn",
+    "neighbor_max",
+    "three_nn_interpolate",
+]

@@ -1,0 +1,49 @@
+"""Maximum over neighbours, with a backward pass that needs their places alone."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+PLACES = "places of the maxima over neighbours"
+"""Name under which `neighbor_max` keeps its result and the places of the maxima.
+
+`jax.checkpoint_policies.save_only_these_names(PLACES)` recomputes everything but the layers whose
+only use is the maximum.
+"""
+
+
+def neighbor_max(features: jax.Array) -> jax.Array:
+    """Maximum over the neighbours of features, `[..., K, C] -> [..., C]`.
+
+    The gradient goes to the first of equal neighbours, where `jnp.max` splits it between them; for
+    neighbours that are repeats of one point that is the same. `jnp.max` keeps all features for the
+    backward pass and compares them again, which takes a CPU several times as long.
+    """
+    return _max(features, features.shape[-2])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max(features: jax.Array, count: int) -> jax.Array:
+    del count
+    return features.max(-2)
+
+
+def _forward(features: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    largest = features.max(-2)
+    place = jax.lax.broadcasted_iota(jnp.float32, features.shape, features.ndim - 2)
+    first = jnp.where(features == largest[..., None, :], place, count).min(-2)
+    # NaN equals nothing: stay inside.
+    first = jnp.minimum(first, count - 1).astype(jnp.uint8 if count <= 256 else jnp.int32)
+    return checkpoint_name(largest, PLACES), checkpoint_name(first, PLACES)
+
+
+def _backward(count: int, first: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    place = jnp.arange(count, dtype=first.dtype)[:, None]
+    return (jnp.where(first[..., None, :] == place, gradient[..., None, :], 0),)
+
+
+_max.defvjp(_forward, _backward)
