@@ -25,13 +25,13 @@ class Args:
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
     steps: int = 1500  # optimiser steps
-    batch_size: int = 48  # shapes per step
+    batch_size: int = 32  # shapes per step
+    pairs: int = 24  # pairs of procedural objects per step besides; two objects of one family each
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
     temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
-    figures: int = 128  # procedural human figures added to the shapes
     seed: int = 0  # of initialisation, order and views
     resume: bool = False  # continue the run in workdir
 
@@ -59,7 +59,7 @@ def main(args: Args) -> None:
         contrast_weight=args.contrast_weight,
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
-        num_figures=args.figures,
+        num_pairs=args.pairs,
         steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

@@ -166,19 +166,41 @@ def _sampler(file: Path) -> shape_archives.Sampler:
     return shape_archives.random_points(cloud[:, :3])
 
 
-class ShapeBatches:
-    """Endless shuffled batches of shapes; the whole state is the number of batches drawn.
+class PairBatches:
+    """Endless shuffled batches of pairs; the whole state is the number of batches drawn.
 
-    Yields `{"points": float32 [B, N, 3]}`. Epoch e is a permutation drawn from (seed, e); batches
-    run over the epochs' seam, so every batch is full.
+    Yields `{"points", "partners"}`, float32 `[B + P, N, 3]` each: B shapes that are their own
+    partners, then P pairs of two members of one family, all of different families. Epoch e of the
+    shapes is a permutation drawn from (seed, e); batches run over the epochs' seam, so every batch
+    is full.
+
+    Args:
+      points: shapes `[S, N, 3]`.
+      batch_size: B.
+      seed: of the order and of the pairs.
+      families: `[F, M, N, 3]`, M members each of F families.
+      num_pairs: P, at most F.
     """
 
-    def __init__(self, points: np.ndarray, batch_size: int, seed: int):
+    def __init__(
+        self,
+        points: np.ndarray,
+        batch_size: int,
+        seed: int,
+        families: np.ndarray | None = None,
+        num_pairs: int = 0,
+    ):
         if len(points) < batch_size:
             raise InputError(
                 f"{len(points)} shapes cannot fill a batch of {batch_size}: lower --batch_size."
             )
+        if num_pairs and (families is None or len(families) < num_pairs or families.shape[1] < 2):
+            raise InputError(
+                f"{num_pairs} pairs need as many families of at least two members, got "
+                f"{0 if families is None else families.shape[:2]}."
+            )
         self._points, self._batch_size, self._seed = points, batch_size, seed
+        self._families, self._num_pairs = families, num_pairs
         self._next = 0
 
     def get_state(self) -> dict[str, int]:
@@ -196,5 +218,13 @@ class ShapeBatches:
         epochs = (positions // size).tolist()
         orders = {e: np.random.default_rng((self._seed, e)).permutation(size) for e in set(epochs)}
         chosen = [orders[e][p % size] for e, p in zip(epochs, positions, strict=True)]
+        points = partners = self._points[chosen]
+        if self._families is not None and self._num_pairs:
+            rng = np.random.default_rng((self._seed, self._next, self._num_pairs))
+            kinds = rng.choice(len(self._families), self._num_pairs, replace=False)
+            count = self._families.shape[1]
+            pairs = [self._families[kind][rng.choice(count, 2, replace=False)] for kind in kinds]
+            first, second = np.stack(pairs, axis=1)
+            points, partners = np.concatenate([points, first]), np.concatenate([points, second])
         self._next += 1
-        return {"points": self._points[chosen]}
+        return {"points": points, "partners": partners}

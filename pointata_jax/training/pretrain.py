@@ -4,10 +4,12 @@ Masked reconstruction alone teaches a small backbone little about shape classes 
 few; contrast between two augmented partial views of each shape does. The two together follow the
 idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
 
-Two choices matter more than the length of the training. The contrast compares the pooled tokens
+Three choices matter more than the length of the training. The contrast compares the pooled tokens
 themselves, not a projection of them: a projection learns what the views share and leaves the tokens
-full of what they do not. And all views of a step are turned by nearly the same angle: told apart
-under any turn, shapes lose their orientation, which is a part of what a shape is.
+full of what they do not. All views of a step are turned by nearly the same angle: told apart under
+any turn, shapes lose their orientation, which is a part of what a shape is. And beside two views of
+one model there are views of two procedural objects of one family: what makes two things the same
+kind of thing cannot be learned from views of one.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import numpy as np
 from flax import linen as nn
 
 from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
-from pointata_jax.data import figures
-from pointata_jax.data.shapes import ShapeBatches, Shapes, unit_sphere
+from pointata_jax.data.procedural_objects import object_families
+from pointata_jax.data.shapes import PairBatches, Shapes
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
@@ -66,7 +68,9 @@ class PretrainConfig:
       temperature: of the contrast (InfoNCE).
       contrast_weight: weight of the contrast.
       reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
-      num_figures: procedural human figures added to the shapes.
+      num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
+        one family.
+      members: of each family that are made.
       steps, batch_size, learning_rate, weight_decay: of the optimisation.
     """
 
@@ -80,9 +84,10 @@ class PretrainConfig:
     temperature: float = 0.2
     contrast_weight: float = 1.0
     reconstruction_weight: float = 10.0
-    num_figures: int = 0
-    steps: int = 1400
-    batch_size: int = 48
+    num_pairs: int = 24
+    members: int = 64
+    steps: int = 1500
+    batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
 
@@ -155,12 +160,14 @@ def make_loss(model: Pretrainer, config: PretrainConfig):
     num_masked = int(config.mask_ratio * num_groups)
 
     def loss_fn(params, model_state, batch, key, train=True):
-        points = batch["points"]
-        size = points.shape[0]
+        size = batch["points"].shape[0]
         keys = jax.random.split(key, 4)
         angle = jax.random.uniform(keys[3], maxval=2 * jnp.pi)
         view = jax.vmap(lambda k, p: partial_view(k, p, angle, config))
-        views = [view(jax.random.split(k, size), points) for k in keys[:2]]
+        views = [
+            view(jax.random.split(keys[0], size), batch["points"]),
+            view(jax.random.split(keys[1], size), batch["partners"]),
+        ]
         mask = random_mask(keys[2], size, num_groups, num_masked)
         variables = {"params": params, **model_state}
         (both, rebuilt), new_state = model.apply(
@@ -230,11 +237,9 @@ def pretrain(
       seed: of initialisation, order and views.
       resume: continue a killed run.
     """
-    points = shapes.points
-    if config.num_figures:
-        rng = np.random.default_rng(seed)
-        added = [figures.static_shape(rng, points.shape[1]) for _ in range(config.num_figures)]
-        points = np.concatenate([points, unit_sphere(np.stack(added)).astype(np.float32)])
+    points, families = shapes.points, None
+    if config.num_pairs:
+        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
     model = Pretrainer(backbone)
     view = jnp.asarray(points[:2, : config.num_points])
     num_masked = int(config.mask_ratio * backbone.num_groups)
@@ -249,7 +254,7 @@ def pretrain(
     )
     optimizer = make_optimizer(optimizer_config, groups)
     mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.batch_size, mesh)
+    sharding.check_batch_size(config.batch_size + config.num_pairs, mesh)
     if start is not None:
         params, collections, _ = load_adapter(RunFolder.open(start).adapter_path)
         if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, variables["params"]):
@@ -271,7 +276,7 @@ def pretrain(
             state,
             {},
             step,
-            ShapeBatches(points, config.batch_size, seed),
+            PairBatches(points, config.batch_size, seed, families, config.num_pairs),
             jax.random.key(seed + 1),
             LoopConfig(steps_total=config.steps, log_every=20, checkpoint_every=200),
             mesh=mesh,

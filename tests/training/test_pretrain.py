@@ -64,7 +64,7 @@ def test_command_line_makes_backbone_bank_and_gate(micro_preset, tmp_path, capsy
     rng = np.random.default_rng(0)
     points = rng.normal(size=(24, 1100, 3))
     np.savez(tmp_path / "s.npz", points=points, label=np.arange(24) % 3 - 1, classes=["a", "b"])
-    small = {"shapes": str(tmp_path / "s.npz"), "batch_size": 8, "figures": 2, "steps": 2}
+    small = {"shapes": str(tmp_path / "s.npz"), "batch_size": 8, "pairs": 8, "steps": 2}
     command.main(command.Args(workdir=str(tmp_path / "first"), **small))
     config, first = load_backbone(tmp_path / "first" / "backbone.safetensors")
     assert config == MICRO
