@@ -14,6 +14,7 @@ measure on an idle one, or with --threads=1.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import pathlib
@@ -89,13 +90,18 @@ def torch_calls() -> dict[str, Calls]:
         first = index[:, :, :1].expand(-1, -1, NEIGHBORS)
         return torch.where(index == POINTS, first, index).numpy()
 
-    def nearest() -> np.ndarray:
-        return torch.cdist(centers, points).topk(NEIGHBORS, largest=False).indices.numpy()
+    def nearest(mode: str) -> np.ndarray:
+        distances = torch.cdist(centers, points, compute_mode=mode)
+        return distances.topk(NEIGHBORS, largest=False).indices.numpy()
 
     return {
         "farthest_point_sample": {"torch": sample},
         "ball_query": {"torch": ball},
-        "knn": {"torch": nearest},
+        "knn": {
+            # By |a|² + |b|² − 2ab, which cancels far from the origin, and by differences, as ours.
+            "torch": functools.partial(nearest, "use_mm_for_euclid_dist"),
+            "torch (differences)": functools.partial(nearest, "donot_use_mm_for_euclid_dist"),
+        },
     }
 
 

@@ -1,9 +1,11 @@
 """A `pointata` step beside a `full` step of the same model, interleaved in one run.
 
 python -m benchmarks.step [--preset=small]
+python -m benchmarks.step --kind=point --frames=3 --points=16384 --num_centres=512 --anchor_stride=1
 
-Prints the median time of a step, the bytes of the optimiser's state and XLA's own count of
-temporary memory, and the ratios pointata / full.
+All devices share the batch; XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of a CPU.
+Prints the median time of a step, the bytes of the optimiser's state and XLA's own count of temporary
+memory, and the ratios pointata / full.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import numpy as np
 
 from experiments import command_line
 from pointata_jax.models.point_mae import PRESETS
-from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.models.pointata import KINDS, PointATA, PointATAConfig
 from pointata_jax.tasks.losses import make_loss
+from pointata_jax.training import sharding
 from pointata_jax.training.optimizer import OptimizerConfig, make_optimizer
 from pointata_jax.training.partition import (
     assign_groups,
@@ -35,35 +38,45 @@ class Args:
     """Time of a training step, adapters against everything."""
 
     preset: str = "small"  # backbone size
+    kind: str = "clip"  # what has a label: clip, frame or point
     batch_size: int = 1  # clips
     frames: int = 24  # frames of a clip
     points: int = 1024  # points of a frame
     num_centres: int = 64  # tokens of an anchor frame
+    anchor_stride: int = 2  # frames per anchor frame
     repeats: int = 7  # timed steps of each tuning
 
 
 def main(args: Args) -> None:
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(args.batch_size, mesh)
     config = PointATAConfig(
         backbone=PRESETS[args.preset],
-        num_anchors=args.frames // 2,
+        kind=args.kind,
+        num_anchors=-(-args.frames // args.anchor_stride),
+        anchor_stride=args.anchor_stride,
         num_centres=args.num_centres,
     )
     model = PointATA(config)
     rng = np.random.default_rng(0)
-    points = rng.normal(size=(args.batch_size, args.frames, args.points, 3)).astype(np.float32)
-    batch = {"points": points / 4, "label": np.arange(args.batch_size) % config.num_classes}
+    shape = (args.batch_size, args.frames, args.points)
+    points = rng.normal(size=(*shape, 3)).astype(np.float32) / 4
+    labels = rng.integers(0, config.num_classes, shape[: 1 + KINDS.index(args.kind)])
+    batch = {"points": points, "label": labels.astype(np.int32)}
     variables = jax.jit(model.init)(jax.random.key(0), batch["points"])
+    batch, key = sharding.shard_batch(batch, mesh), sharding.replicate(jax.random.key(1), mesh)
     runs = {}
     for tuning in ("pointata", "full"):
         groups = assign_groups(variables["params"], tuning_rules(tuning))
         trainable, frozen = split(variables["params"], groups)
         optimizer = make_optimizer(OptimizerConfig(), trainable_groups(groups))
         model_state = {"batch_stats": variables["batch_stats"]}
-        step = make_train_step(make_loss(model), optimizer)
-        state = create_train_state(trainable, model_state, optimizer)
+        frozen = sharding.replicate(frozen, mesh)
+        step = make_train_step(make_loss(model), optimizer, mesh=mesh)
+        state = create_train_state(trainable, model_state, optimizer, mesh=mesh)
         state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.opt_state))
-        memory = step.lower(state, frozen, batch, jax.random.key(1)).compile().memory_analysis()  # type: ignore[attr-defined]
-        state, _ = step(state, frozen, batch, jax.random.key(1))
+        memory = step.lower(state, frozen, batch, key).compile().memory_analysis()  # type: ignore[attr-defined]
+        state, _ = step(state, frozen, batch, key)
         runs[tuning] = {
             "step": step,
             "state": jax.block_until_ready(state),
@@ -76,10 +89,10 @@ def main(args: Args) -> None:
     for _ in range(args.repeats):
         for run in runs.values():
             start = time.perf_counter()
-            run["state"], _ = run["step"](run["state"], run["frozen"], batch, jax.random.key(1))
+            run["state"], _ = run["step"](run["state"], run["frozen"], batch, key)
             jax.block_until_ready(run["state"])
             run["times"].append(time.perf_counter() - start)
-    print(f"device: {jax.devices()[0].device_kind}, {args}")
+    print(f"devices: {mesh.size} x {jax.devices()[0].device_kind}, {args}")
     print(f"{'tuning':10}{'trainable':>12}{'s/step':>10}{'optimiser MB':>15}{'temporary MB':>15}")
     rows = {}
     for name, run in runs.items():

@@ -231,9 +231,8 @@ class P4DEmbedder(nn.Module):
         rows = nn.relu(self.first_norm(rows) if normalize else rows)
         local = self.first_dense_1(rows)
         kernel, bias = merged
-        pooled = (
-            self.second_global(ops.neighbor_max(local.reshape(-1, size, local.shape[-1]))) + bias
-        )
+        largest = ops.neighbor_max(local.reshape(-1, size, local.shape[-1]))
+        pooled = self.second_global(largest) + bias
         rows = (rows @ kernel).reshape(-1, size, pooled.shape[-1]) + pooled[:, None]
         rows = rows.reshape(-1, pooled.shape[-1])
         rows = self.out(nn.relu(self.second_norm(rows) if normalize else rows))
