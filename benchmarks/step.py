@@ -4,7 +4,7 @@ python -m benchmarks.step [--preset=small]
 python -m benchmarks.step --kind=point --frames=3 --points=16384 --num_centres=512 --anchor_stride=1
 
 All devices share the batch; XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of a CPU.
-Prints the median time of a step, the bytes of the optimiser's state and XLA's own count of temporary
+Prints the median time of a step, the bytes of the optimiser's state, XLA's own count of temporary
 memory, and the ratios pointata / full.
 """
 
