@@ -31,6 +31,7 @@ class Args:
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # default: the bank of the backbone
     objective: str | None = None  # otdd, sinkhorn, mmd, l2, classwise, moments, none
+    pseudo_classes: int | None = None  # so many k-means clusters of the videos instead of labels
     steps: int | None = None  # upper bound of steps; default: the task's
     batch_size: int | None = None  # clips per step; default: the task's
     learning_rate: float | None = None  # default: the task's

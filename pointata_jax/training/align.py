@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,9 @@ from pointata_jax.alignment import (
     StoppingRule,
     alignment_report,
     feature_moments,
+    kmeans,
     match_last_layer,
+    nearest_centre,
     sample_source,
     standardise,
     warn_if_unconverged,
@@ -147,7 +150,7 @@ def align(
     objective = Objective(
         settings.objective,
         bank.num_classes,
-        data.train.num_classes,
+        settings.pseudo_classes or data.train.num_classes,
         OTDDConfig(label_weight=settings.label_weight),
     )
     init_key, report_key, step_key = jax.random.split(jax.random.key(seed), 3)
@@ -159,17 +162,31 @@ def align(
     )
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
-    def report(params: Mapping[str, Any]) -> dict[str, float]:
+    if settings.pseudo_classes:
+        # Units without a label would be passed over.
+        train_labels, held_labels = np.zeros_like(train_labels), np.zeros_like(held_labels)
+
+    def cluster_centres(params: Mapping[str, Any]) -> jax.Array | None:
+        if not settings.pseudo_classes:
+            return None
+        features = jnp.asarray(_units_of(embedder, params, train_clips, train_labels)[0])
+        features = standardise(features.reshape(-1, features.shape[-1]), bank)
+        return kmeans(features, report_key, settings.pseudo_classes).centres
+
+    def report(params: Mapping[str, Any], centres: jax.Array | None) -> dict[str, float]:
         features, labels = (
             jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
         )
         features, labels = draw_units(report_key, features, labels, settings.report_units)
+        features = standardise(features, bank)
+        if centres is not None:
+            labels = nearest_centre(features, centres)
         shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
             objective,
             source_features[shown],
             source_labels[shown],
-            standardise(features, bank),
+            features,
             labels,
             report_key,
         )
@@ -177,10 +194,12 @@ def align(
         return found
 
     params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
-    reports = {"random": report(params)}
+    centres = cluster_centres(params)
+    reports = {"random": report(params, centres)}
     if objective.matches_moments:
         params = match_moments(embedder, params, train_clips, train_labels, bank)
-        reports["moments"] = report(params)
+        centres = cluster_centres(params)
+        reports["moments"] = report(params, centres)
     result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
     if objective.trains:
         params, trained = _train(
@@ -191,14 +210,15 @@ def align(
             bank,
             run,
             params,
-            report,
+            centres,
+            functools.partial(report, centres=centres),
             list(reports.values())[-1],
             step_key,
             seed,
             resume,
         )
         result |= trained
-    reports["kept"] = report(params)
+    reports["kept"] = report(params, centres)
     save_adapter(run.adapter_path, {"embedder": params}, {}, {"task": run.task, "stage": "align"})
     result |= {
         "held_out": reports,
@@ -219,6 +239,7 @@ def _train(
     bank: SourceBank,
     run: RunFolder,
     params: Mapping[str, Any],
+    centres: jax.Array | None,
     report: Callable[[Mapping[str, Any]], dict[str, float]],
     before: dict[str, float],
     key: jax.Array,
@@ -234,9 +255,12 @@ def _train(
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
         # The transport problem is over the global batch, so every device needs all of it.
         features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
+        labels = labels if centres is None else jnp.zeros_like(labels)
         draw_key = jax.random.fold_in(step_key, 1)
         features, labels = draw_units(draw_key, features, labels, settings.units)
         features = standardise(features, bank)
+        if centres is not None:
+            labels = nearest_centre(features, centres)
         chosen = sample_source(bank, step_key, features.shape[0])
         loss, logs = objective.loss(
             source_features[chosen], source_labels[chosen], features, labels

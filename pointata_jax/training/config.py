@@ -44,6 +44,8 @@ class AlignSettings:
         source features are drawn.
       learning_rate: peak of the schedule.
       label_weight: λ, the weight of the label distance.
+      pseudo_classes: align to that many k-means clusters of the target features instead of their
+        labels, for videos without labels; 0 takes the labels.
       report_every: steps between held-out reports.
       report_clips: kept-out clips in a report.
       report_units: clips, frames or tokens of them that are compared.
@@ -55,6 +57,7 @@ class AlignSettings:
     units: int = 64
     learning_rate: float = 3e-4
     label_weight: float = 1.0
+    pseudo_classes: int = 0
     report_every: int = 10
     report_clips: int = 128
     report_units: int = 256

@@ -76,6 +76,23 @@ def test_run_folder_after_both_stages(finished, place):
     assert stage_2["optimizer_state_bytes"] == pytest.approx(8 * parameters["trainable"], abs=64)
 
 
+def test_alignment_without_labels(finished, place, tmp_path):
+    workdir = str(tmp_path / "run")
+    align.main(align.Args(workdir=workdir, pseudo_classes=5, **place))
+
+    def held_out(folder):
+        with open(os.path.join(folder, "align", "result.json")) as file:
+            return json.load(file)["held_out"]
+
+    pseudo, labelled = held_out(workdir), held_out(finished)
+    # The same embedder and clips under other classes: only what depends on labels differs.
+    assert pseudo["moments"]["deviation"] == pytest.approx(labelled["moments"]["deviation"])
+    assert pseudo["moments"]["otdd"] != labelled["moments"]["otdd"]
+    assert pseudo["kept"]["converged"] == 1
+    with pytest.raises(InputError, match="1000 pseudo-classes"):
+        align.main(align.Args(workdir=str(tmp_path / "many"), pseudo_classes=1000, **place))
+
+
 def test_evaluate_repeats_the_result(finished, place, capsys):
     evaluate.main(evaluate.Args(run=finished, cache_dir=place["cache_dir"]))
     with open(os.path.join(finished, "result.json")) as file:
