@@ -7,7 +7,7 @@ import collections
 import numpy as np
 import pytest
 
-from pointata_jax.data import figures
+from pointata_jax.data import bodies, figures
 from pointata_jax.data.synthetic_actions import synthetic_actions_dataset_builder as synthetic
 from pointata_jax.errors import InputError
 
@@ -51,7 +51,7 @@ def test_records_are_the_videos_of_the_generator(builder):
 def test_standard_videos_have_the_documented_size():
     video = synthetic.make_video(STANDARD, 0, 0, 0)
     assert video["points"].shape == (24 * 1024, 3)
-    assert STANDARD.repeats * synthetic.NUM_SUBJECTS * len(figures.MOTIONS) == 576
+    assert STANDARD.repeats * bodies.NUM_SUBJECTS * len(figures.MOTIONS) == 576
     assert "576 videos" in str(STANDARD.description)
 
 

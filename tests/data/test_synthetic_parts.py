@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pointata_jax.data import figures
+from pointata_jax.data import bodies, figures
 from pointata_jax.data.synthetic_parts import synthetic_parts_dataset_builder as parts
 from pointata_jax.errors import InputError
 
@@ -40,7 +40,7 @@ def test_builder_writes_the_schema_split_by_subject(builder):
 def test_labels_are_where_their_names_say():
     clip = parts.make_clip(STANDARD, 2, "wave", 1)
     assert clip["points"].shape == (3 * 2048, 3)
-    assert STANDARD.repeats * parts.NUM_SUBJECTS * len(figures.MOTIONS) == 576
+    assert STANDARD.repeats * bodies.NUM_SUBJECTS * len(figures.MOTIONS) == 576
     height = {
         name: clip["points"][clip["point_labels"] == label, 1]
         for label, name in enumerate(parts.LABEL_NAMES)

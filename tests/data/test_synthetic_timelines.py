@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pointata_jax.data import figures
+from pointata_jax.data import bodies, figures
 from pointata_jax.data.synthetic_timelines import choreography
 from pointata_jax.data.synthetic_timelines import synthetic_timelines_dataset_builder as timelines
 from pointata_jax.errors import InputError
@@ -39,7 +39,7 @@ def test_builder_writes_the_schema_split_by_subject(builder):
 
 
 def test_the_documented_number_of_videos():
-    assert (STANDARD.takes * timelines.NUM_SUBJECTS, STANDARD.num_frames) == (320, 150)
+    assert (STANDARD.takes * bodies.NUM_SUBJECTS, STANDARD.num_frames) == (320, 150)
     assert "320 videos (240 train, 80 test)" in str(STANDARD.description)
 
 

@@ -15,38 +15,24 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import capsules, figures, schema
-from pointata_jax.data.bodies import NUM_SUBJECTS, TEST_SUBJECTS
-from pointata_jax.errors import InputError
+from pointata_jax.data.performer_builder import PerformerBuilder, PerformerConfig
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticActionsConfig(tfds.core.BuilderConfig):
+class SyntheticActionsConfig(PerformerConfig):
     """How much is generated.
 
     Attributes:
       repeats: performances of each motion by each of the sixteen subjects.
-      num_frames: frames per video.
-      num_points: points per frame.
-      noise: depth noise at one metre, metres (`capsules.depth_view`).
-      seed: another seed gives another data set of the same kind.
     """
 
     repeats: int = 3
-    num_frames: int = 24
-    num_points: int = 1024
-    noise: float = 0.0014
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "num_frames", "num_points"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"synthetic_actions config {self.name!r}: {name} is {getattr(self, name)}; "
-                    "give at least 1."
-                )
+        self.check_at_least(repeats=1, num_frames=1, num_points=1)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PerformerBuilder):
     """Videos of one figure, metres, labels `figures.MOTIONS`, split by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -65,35 +51,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     builder_config: SyntheticActionsConfig
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = __doc__ or ""
     LABEL_NAMES = figures.MOTIONS
 
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
-        super().__init__(file_format=file_format, **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES),
-            supervised_keys=None,
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        del dl_manager  # Nothing to download.
-        train = [number for number in range(NUM_SUBJECTS) if number not in TEST_SUBJECTS]
-        return {
-            "train": self._generate_examples(train),
-            "test": self._generate_examples(list(TEST_SUBJECTS)),
-        }
-
-    def _generate_examples(self, subjects: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-        config = self.builder_config
-        for number in subjects:
-            for label in range(len(figures.MOTIONS)):
-                for repeat in range(config.repeats):
-                    example = make_video(config, number, label, repeat)
-                    yield example["video_id"], example
+    def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
+        for label in range(len(figures.MOTIONS)):
+            for repeat in range(self.builder_config.repeats):
+                yield make_video(self.builder_config, number, label, repeat)
 
 
 def make_video(

@@ -9,14 +9,14 @@ It is for trying and testing: it says nothing about real data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import bodies, capsules, figures, scenes, schema
-from pointata_jax.data.bodies import NUM_SUBJECTS, TEST_SUBJECTS
+from pointata_jax.data.performer_builder import PerformerBuilder, PerformerConfig
 from pointata_jax.errors import InputError
 
 LABEL_NAMES: tuple[str, ...] = (
@@ -57,30 +57,20 @@ _LABELS = _label_table()
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticPartsConfig(tfds.core.BuilderConfig):
+class SyntheticPartsConfig(PerformerConfig):
     """How much is generated.
 
     Attributes:
       repeats: clips of each motion by each of the sixteen subjects.
       num_frames: frames per clip, at most 24.
-      num_points: points per frame.
-      noise: depth noise at one metre, metres (`capsules.depth_view`).
-      seed: another seed gives another data set of the same kind.
     """
 
     repeats: int = 3
     num_frames: int = 3
     num_points: int = 2048
-    noise: float = 0.0014
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("repeats", "num_frames", "num_points"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"synthetic_parts config {self.name!r}: {name} is {getattr(self, name)}; "
-                    "give at least 1."
-                )
+        self.check_at_least(repeats=1, num_frames=1, num_points=1)
         if self.num_frames > _PERFORMANCE:
             raise InputError(
                 f"synthetic_parts config {self.name!r}: num_frames is {self.num_frames}; a "
@@ -88,7 +78,7 @@ class SyntheticPartsConfig(tfds.core.BuilderConfig):
             )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PerformerBuilder):
     """Clips of one figure in a room, metres, a label of `LABEL_NAMES` per point, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -106,35 +96,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     builder_config: SyntheticPartsConfig
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = __doc__ or ""
     LABEL_NAMES = LABEL_NAMES
+    KIND = "point"
 
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
-        super().__init__(file_format=file_format, **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "point"),
-            supervised_keys=None,
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        del dl_manager  # Nothing to download.
-        train = [number for number in range(NUM_SUBJECTS) if number not in TEST_SUBJECTS]
-        return {
-            "train": self._generate_examples(train),
-            "test": self._generate_examples(TEST_SUBJECTS),
-        }
-
-    def _generate_examples(self, subjects: Iterable[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-        config = self.builder_config
-        for number in subjects:
-            for motion in figures.MOTIONS:
-                for repeat in range(config.repeats):
-                    example = make_clip(config, number, motion, repeat)
-                    yield example["video_id"], example
+    def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
+        for motion in figures.MOTIONS:
+            for repeat in range(self.builder_config.repeats):
+                yield make_clip(self.builder_config, number, motion, repeat)
 
 
 def make_clip(

@@ -9,51 +9,35 @@ data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import capsules, figures, schema
-from pointata_jax.data.bodies import NUM_SUBJECTS, TEST_SUBJECTS
+from pointata_jax.data.performer_builder import PerformerBuilder, PerformerConfig
 from pointata_jax.data.synthetic_timelines import choreography
-from pointata_jax.errors import InputError
 
 _KEY = 0x71  # Sets these takes apart from the videos of `synthetic_actions`.
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticTimelinesConfig(tfds.core.BuilderConfig):
+class SyntheticTimelinesConfig(PerformerConfig):
     """How much is generated.
 
     Attributes:
       takes: videos of each of the sixteen subjects.
-      num_frames: frames per video.
-      num_points: points per frame.
-      noise: depth noise at one metre, metres (`capsules.depth_view`).
-      seed: another seed gives another data set of the same kind.
     """
 
     takes: int = 20
     num_frames: int = 150
     num_points: int = 256
-    noise: float = 0.0014
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("takes", 1),
-            ("num_points", 1),
-            ("num_frames", 2 * choreography.SHORTEST),
-        ):
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"synthetic_timelines config {self.name!r}: {name} is {getattr(self, name)}; "
-                    f"give at least {least}."
-                )
+        self.check_at_least(takes=1, num_points=1, num_frames=2 * choreography.SHORTEST)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PerformerBuilder):
     """Takes of one figure, metres, a label of `choreography.LABEL_NAMES` per frame, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -72,33 +56,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     builder_config: SyntheticTimelinesConfig
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = __doc__ or ""
     LABEL_NAMES = choreography.LABEL_NAMES
+    KIND = "frame"
 
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
-        super().__init__(file_format=file_format, **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "frame"),
-            supervised_keys=None,
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        del dl_manager  # Nothing to download.
-        train = [number for number in range(NUM_SUBJECTS) if number not in TEST_SUBJECTS]
-        return {
-            "train": self._generate_examples(train),
-            "test": self._generate_examples(TEST_SUBJECTS),
-        }
-
-    def _generate_examples(self, subjects: Iterable[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for number in subjects:
-            for take in range(self.builder_config.takes):
-                example = make_video(self.builder_config, number, take)
-                yield example["video_id"], example
+    def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
+        for take in range(self.builder_config.takes):
+            yield make_video(self.builder_config, number, take)
 
 
 def make_video(config: SyntheticTimelinesConfig, subject: int, take: int) -> dict[str, Any]:
