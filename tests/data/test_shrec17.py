@@ -1,7 +1,8 @@
-"""SHREC'17 from small archives in PointLSTM's layout: lists, labels, metres, damage."""
+"""SHREC'17 from small archives, of point files and of depth images: labels, metres, damage."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
-from pointata_jax.data.shrec17 import gestures
+from pointata_jax.data.shrec17 import depth_videos, gestures
 from pointata_jax.data.shrec17.gestures import Gesture
 from pointata_jax.data.shrec17.shrec17_dataset_builder import Builder
 from pointata_jax.errors import InputError
@@ -151,6 +152,7 @@ def test_a_partial_copy_uses_what_is_there(tmp_path):
         ("15 1 2 1 15 29 76\n", "gesture_15/finger_1/subject_2/essai_1 does not exist"),
         ("1 1 29 1 1 1 76\n", "does not exist, there are 14 gestures, 2 ways and 28 subjects"),
         ("1 1 2 1 1 3 76\n", "labels 1 and 3 are not those of gesture_1/finger_1/.*, 1 and 1"),
+        ("1 1 2 1 1 1 0\n", "line 1: gesture_1/finger_1/subject_2/essai_1 has 0 frames there"),
         (line(SPLITS["train"][0]) * 2, "line 2 lists gesture_1/finger_1/subject_2/essai_1 a sec"),
         (line(SPLITS["test"][0]), "Both lists in .* name gesture_1/finger_2/subject_5/essai_1"),
     ],
@@ -197,3 +199,211 @@ def test_bad_files_are_named(tmp_path):
         with pytest.raises(InputError, match=sentence):
             build(tmp_path, folder)
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+
+
+LENGTHS = {Gesture(1, 1, 2, 1): 70, Gesture(14, 2, 27, 5): 20, Gesture(1, 2, 5, 1): 33}
+EMPTY, SMALL = 0, 18  # Key frames of every length: no hand in the first, 64 pixels of one in this.
+
+
+def box(frame):
+    """x, y, width, height."""
+    return 200 + frame, 100 + 2 * frame, 50, 60
+
+
+def depth_image(frame):
+    """A hand at the box's upper border that a slit parts in two, and other things in and around it.
+
+    The lower blob is larger than either part; the one on the right touches the hand by a corner.
+    """
+    image = np.full((480, 640), 800, np.uint16)
+    x, y, width, height = box(frame)
+    crop = image[y : y + height, x : x + width]
+    crop[:] = 0
+    if frame == EMPTY:
+        return image
+    slope = 300 + 3 * frame + np.add.outer(np.arange(height), np.arange(width))
+    if frame == SMALL:
+        crop[20:28, 20:28] = slope[20:28, 20:28]
+        return image
+    for rows, columns in (((0, 24), (4, 24)), ((46, 60), (28, 48)), ((24, 34), (24, 34))):
+        crop[slice(*rows), slice(*columns)] = slope[slice(*rows), slice(*columns)]
+    crop[11:15, :24] = 0
+    crop[5, 10], crop[20, 12] = 0, 5000  # Specks, which the median removes.
+    return image
+
+
+def write_depth_videos(folder, lengths=LENGTHS):
+    image = pytest.importorskip("PIL.Image", reason="depth images are read with Pillow")
+    (folder / "raw").mkdir(parents=True)
+    for split in ("train", "test"):
+        keys = [key for key in lengths if (key.subject == 5) == (split == "test")]
+        text = "".join(line(key, lengths[key]) for key in keys)
+        (folder / "raw" / f"{split}_gestures.txt").write_text(text)
+    for key, length in lengths.items():
+        path = folder / "raw" / key.video_id
+        path.mkdir(parents=True)
+        for frame in range(length):
+            image.fromarray(depth_image(frame)).save(path / f"{frame}_depth.png")
+        lines = (f"{1e15 + frame:.7e} " + " ".join(map(str, box(frame))) for frame in range(length))
+        (path / "general_informations.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def listed(key):
+    return Gesture(key.gesture, key.finger, key.subject, key.trial, frames=LENGTHS[key])
+
+
+def expected_pixels(image, x, y, width, height):
+    """Depth by row and column of the hand's pixels, as a restatement in loops over windows."""
+
+    def windows(values, size, **pad):
+        padded = np.pad(values, size // 2, **pad)
+        return np.lib.stride_tricks.sliding_window_view(padded, (size, size))
+
+    crop = np.median(windows(image[y : y + height, x : x + width], 3, mode="edge"), axis=(2, 3))
+    closed = windows(crop > 0, 7, constant_values=False).any(axis=(2, 3))
+    closed = windows(closed, 7, constant_values=True).all(axis=(2, 3))
+    left = set(map(tuple, np.argwhere(closed).tolist()))
+    largest = set()
+    while left:
+        component = {left.pop()}
+        grown = set(component)
+        while grown:
+            near = {(r + i, c + j) for r, c in grown for i, j in ((0, 1), (1, 0), (0, -1), (-1, 0))}
+            grown = near & left
+            left -= grown
+            component |= grown
+        largest = max(largest, component, key=len)
+    return {(r + y, c + x): crop[r, c] for r, c in largest if crop[r, c]}
+
+
+def test_the_test_images_have_a_slit_to_close_and_blobs_to_leave_out():
+    x, y, *_ = box(1)
+    pixels = expected_pixels(depth_image(1), *box(1))
+    assert 380 < len(pixels) <= 20 * 20
+    rows, columns = np.transpose(list(pixels)) - [[y], [x]]
+    assert rows.min() == 0 and {10, 15, 23} <= set(rows) and not {12, 24, 50} & set(rows)
+    assert len(expected_pixels(depth_image(SMALL), *box(SMALL))) == 60
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_hand_pixels_of_arbitrary_images(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(1, 900, (40, 48)) * (rng.random((40, 48)) < (0.36, 0.5)[seed % 2])
+    x, y, width, height = (5, 7, 30, 28) if seed else (0, 0, 48, 40)
+    found = depth_videos.hand_pixels(image, np.array([y, x, y + height, x + width]))
+    expected = expected_pixels(image, x, y, width, height)
+    assert 10 < len(expected) < 0.9 * width * height
+    assert {(r, c): depth for r, c, depth in found.tolist()} == expected
+
+
+def test_depth_videos_become_the_arrays_of_point_files(tmp_path):
+    folder = write_depth_videos(tmp_path)
+    for key, length in LENGTHS.items():
+        path = folder / "raw" / key.video_id
+        made = depth_videos.read_video(path, listed(key))
+        assert made.shape == (32, 256, 8) and made.dtype.kind == "i"
+        np.testing.assert_array_equal(made, depth_videos.read_video(path, listed(key)))
+        for time, points in enumerate(made.tolist()):
+            frame = int(time * length / 32)
+            if frame == EMPTY:
+                x, y, *_ = box(frame)
+                assert points == [[y, x, 0, 0, 0, 0, 0, 0]] * 256
+                continue
+            pixels = expected_pixels(depth_image(frame), *box(frame))
+            drawn = {(row, column): depth for row, column, depth, *_ in points}
+            assert drawn.items() <= pixels.items()
+            assert len(drawn) == 256 if len(pixels) >= 256 else 40 < len(drawn) <= len(pixels)
+            last = sorted(pixels)[-len(pixels) // 10 :]
+            assert drawn.keys() & set(last)  # From all of the hand, not from its beginning.
+            for row, column, depth, t, down, right, away, again in points:
+                assert down == int((row - 240) * depth / FOCAL)
+                assert right == int((column - 320) * depth / FOCAL)
+                assert (away, t, again) == (depth, time, time)
+        again = depth_videos.read_video(path, dataclasses.replace(listed(key), trial=9))
+        assert (again != made).any()  # Another name draws other pixels.
+
+
+@pytest.mark.parametrize("protocol", ["corrected", "published"])
+def test_both_sources_make_the_same_videos(tmp_path, protocol):
+    folder = write_depth_videos(tmp_path / "a")
+    copy = tmp_path / "b" / "raw"
+    copy.mkdir(parents=True)
+    for path in (folder / "raw").glob("*.txt"):
+        (copy / path.name).write_text(path.read_text())
+    for key in LENGTHS:
+        made = depth_videos.read_video(folder / "raw" / key.video_id, listed(key))
+        save(copy, key, made)
+    ours = build(tmp_path / "c", folder, protocol=protocol)
+    other = build(tmp_path / "d", copy, protocol=protocol)
+    for split, count in (("train", 2), ("test", 1)):
+        left, right = videos(ours, split), videos(other, split)
+        assert left.keys() == right.keys() and len(left) == count
+        for name, video in left.items():
+            for field in ("points", "frame_sizes", "label"):
+                np.testing.assert_array_equal(video[field], right[name][field])
+    lengths = {name: len(video["frame_sizes"]) for name, video in videos(ours, "train").items()}
+    dropped = protocol == "corrected"  # One key frame of 70 shows no hand, two of 20.
+    assert sorted(lengths.values()) == ([30, 31] if dropped else [32, 32])
+
+
+def test_point_files_are_taken_before_depth_videos(tmp_path):
+    folder, (key, other, _) = write_depth_videos(tmp_path / "a"), LENGTHS
+    assert set(Builder.source_files(folder)) == {
+        *(folder / "raw").glob("*.txt"),
+        *(folder / "raw" / key.video_id for key in LENGTHS),
+    }
+    saved = save(folder, key, array(key))  # Beside the videos, in a folder of the script.
+    inside = folder / "raw" / other.video_id / "pts_label.npy"
+    np.save(inside, array(other))
+    assert {saved, inside} < set(Builder.source_files(folder))
+    found = gestures.find_files(folder)
+    assert (found[key.video_id], found[other.video_id], len(found)) == (saved, inside, 3)
+    train = videos(build(tmp_path, folder), "train")
+    assert [train[k.video_id]["frame_sizes"].tolist() for k in (key, other)] == [[6] * 4] * 2
+    copy = folder / "copy" / key.video_id
+    copy.mkdir(parents=True)
+    (copy / "0_depth.png").write_bytes(b"")
+    with pytest.raises(InputError, match="are the same gesture; remove one"):
+        gestures.find_files(folder)
+
+
+def test_bad_depth_videos_are_named(tmp_path):
+    key = Gesture(1, 1, 2, 1)
+    folder = write_depth_videos(tmp_path, {key: 4})
+    image = pytest.importorskip("PIL.Image", reason="depth images are read with Pillow")
+    path = folder / "raw" / key.video_id
+    boxes, third = path / "general_informations.txt", path / "2_depth.png"
+    text, whole = boxes.read_text(), third.read_bytes()
+
+    def fails(sentence):
+        with pytest.raises(InputError, match=sentence):
+            build(tmp_path, folder)
+
+    for bad in ("1 2 3 4", "1 2 3 4 5 6", "1 2 x 4 5", "1 2 nan 4 5", "1,2,3,4,5"):
+        boxes.write_text(text.replace(text.splitlines()[2], bad))
+        fails("essai_1/general_informations.txt, line 3 is not of the form 'timestamp x y width h")
+    boxes.write_text("".join(text.splitlines(True)[:3]))
+    fails("general_informations.txt has 3 lines, the gesture's list says 4 frames; it is cut off")
+    boxes.write_text("0 700 500 20 20\n0 -40 -40 20 20\n0 3 3 0 0\n0 3 3 -9 -9\n")
+    fails("essai_1 shows nothing inside the boxes of general_informations.txt in any key frame")
+    boxes.unlink()
+    fails("general_informations.txt does not exist, and the hand's box is in it")
+    boxes.write_text(text)
+    for size in (0, 40, len(whole) // 2):
+        third.write_bytes(whole[:size])
+        fails("2_depth.png is cut off or damaged")
+    for shape, dtype, sentence in (
+        ((480, 640), np.uint8, "2_depth.png is of mode L, expected 16 bits"),
+        ((240, 320), np.uint16, "2_depth.png has 320 x 240 pixels, expected 640 x 480"),
+    ):
+        image.fromarray(np.ones(shape, dtype)).save(third)
+        fails(sentence)
+    third.unlink()
+    fails(r"essai_1 has 3 images \*_depth.png, its list says 4; the video is cut off")
+    (path / "9_depth.png").write_bytes(whole)
+    fails("2_depth.png does not exist; unpack it again")
+    third.write_bytes(whole)
+    boxes.write_text(text.replace(" 201 101 ", " -5 470 "))  # Over the border is no damage.
+    assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+    assert len(videos(build(tmp_path, folder), "train")) == 1

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pointata_jax.data import object_arrays
+from pointata_jax.data.depth_images import read_depth_image
 from pointata_jax.errors import InputError
 
 FOCAL_LENGTH = 365.456
@@ -47,24 +48,6 @@ def depth_points(depth: np.ndarray, focal_length: float = FOCAL_LENGTH) -> np.nd
     return np.stack([x, y, z], axis=-1).astype(np.float32)
 
 
-def read_depth_map(path: Path) -> np.ndarray:
-    """Depths in metres, float32 [H, W]; InputError if the image is damaged or not of 16 bits."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise InputError(
-            f"{path} is an image, and reading it takes Pillow: install it (pip install pillow)."
-        ) from None
-    try:
-        with Image.open(path) as image:
-            mode, depth = image.mode, np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:  # PIL's words for a broken PNG.
-        raise InputError(f"{path} is cut off or damaged ({error}); unpack it again.") from error
-    if depth.ndim != 2 or not mode.startswith("I"):
-        raise InputError(f"{path} is of mode {mode}, expected 16 bits of depth; unpack it again.")
-    return depth.astype(np.float32) / 1000
-
-
 def read_video(
     path: Path,
     *,
@@ -92,4 +75,5 @@ def read_video(
         )
     if images is None:
         return frames[::step]  # pyright: ignore[reportReturnType]
-    return [depth_points(read_depth_map(image), focal_length) for image in images[::step]]
+    maps = (read_depth_image(image).astype(np.float32) / 1000 for image in images[::step])
+    return [depth_points(metres, focal_length) for metres in maps]

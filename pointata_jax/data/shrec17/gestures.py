@@ -1,10 +1,12 @@
-"""Finds and reads the gestures of SHREC'17, as PointLSTM's pipeline makes points of them.
+"""Finds the gestures of SHREC'17, and reads the points that PointLSTM's pipeline makes of them.
 
 Layout: the challenge's lists `train_gestures.txt` and `test_gestures.txt`, a line of seven numbers
 per gesture (gesture, finger, subject, trial, label of 14, label of 28, frames of the depth video),
-and one `gesture_*/finger_*/subject_*/essai_*/pts_label.npy` per gesture: int [32, 256, 8], key
-frames of 256 points with row, column, depth and time, and then the same in millimetres (down,
-right, depth; focal length 463.889) and time once more.
+and per gesture a folder `gesture_*/finger_*/subject_*/essai_*` with either
+
+- `pts_label.npy`: int [32, 256, 8], key frames of 256 points with row, column, depth and time, and
+  then the same in millimetres (down, right, depth; focal length 463.889) and time once more; or
+- the depth video itself, of which `depth_videos` makes that array.
 
 De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and Skeletal Dataset.
 3DOR 2017. Min et al.: An Efficient PointLSTM for Point Clouds Based Gesture Recognition. CVPR 2020
@@ -14,7 +16,7 @@ De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and S
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +54,13 @@ FRAMES, POINTS = 32, 256
 
 LIST_NAMES = {"train": "train_gestures.txt", "test": "test_gestures.txt"}
 POINTS_NAME = "pts_label.npy"
+IMAGES = "*_depth.png"
 WHERE = (
     "Expected there: train_gestures.txt and test_gestures.txt of SHREC'17 (HandGestureDataset_"
-    "SHREC2017) and the folders gesture_*/finger_*/subject_*/essai_* with a pts_label.npy each, "
-    "2,800 in all, which shrec17_process.py of github.com/VIPL-SLP/"
-    "pointlstm-gesture-recognition-pytorch makes of the depth videos (folder Processed_SHREC2017)."
+    "SHREC2017) and its folders gesture_*/finger_*/subject_*/essai_*, 2,800 in all, with the depth "
+    "images 0_depth.png, 1_depth.png, ... and general_informations.txt; or, in their place or "
+    "beside them, such folders with a pts_label.npy each, which shrec17_process.py of github.com/"
+    "VIPL-SLP/pointlstm-gesture-recognition-pytorch makes of them (folder Processed_SHREC2017)."
 )
 
 # Channels of the files.
@@ -66,12 +70,14 @@ _DOWN, _RIGHT, _AWAY = 4, 5, 6
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Gesture:
-    """Name of one gesture video; all numbers count from 1 as in the data set."""
+    """Name of one gesture video, whose numbers count from 1 as in the data set, and its length."""
 
     gesture: int
     finger: int
     subject: int
     trial: int
+    frames: int = dataclasses.field(default=0, compare=False)
+    """Of the depth video, as the list says; not part of the name."""
 
     @property
     def video_id(self) -> str:
@@ -92,7 +98,7 @@ def read_list(path: Path) -> list[Gesture]:
 
     Raises:
       InputError: a line of another form, a number that does not exist, labels that contradict the
-        gesture, or a gesture listed twice.
+        gesture, no frames, or a gesture listed twice.
     """
     found: dict[Gesture, None] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
@@ -104,8 +110,8 @@ def read_list(path: Path) -> list[Gesture]:
             raise InputError(
                 f"{where} is not of the form 'gesture finger subject essai label14 label28 frames'."
             )
-        *numbers, label14, label28, _ = (int(word) for word in words)
-        key = Gesture(*numbers)
+        *numbers, label14, label28, frames = (int(word) for word in words)
+        key = Gesture(*numbers, frames=frames)
         limits = (len(GESTURES), len(FINGERS), NUM_SUBJECTS)
         if any(not 1 <= n <= limit for n, limit in zip(numbers[:3], limits, strict=True)):
             raise InputError(
@@ -117,6 +123,8 @@ def read_list(path: Path) -> list[Gesture]:
                 f"{where}: the labels {label14} and {label28} are not those of {key.video_id}, "
                 f"{key.label(14) + 1} and {key.label(28) + 1}; copy the list again."
             )
+        if not frames:
+            raise InputError(f"{where}: {key.video_id} has 0 frames there; copy the list again.")
         if key in found:
             raise InputError(f"{where} lists {key.video_id} a second time.")
         found[key] = None
@@ -150,7 +158,10 @@ def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[
 
 
 def find_files(folder: str | Path) -> dict[str, Path]:
-    """The point files of a folder and its sub-folders, by `Gesture.video_id`.
+    """Where the gestures of a folder and its sub-folders are, by `Gesture.video_id`.
+
+    Returns:
+      Point files and, of gestures that have none, folders of depth images.
 
     Raises:
       InputError: the folder is missing, or holds a gesture twice.
@@ -158,25 +169,33 @@ def find_files(folder: str | Path) -> dict[str, Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"The data folder {folder} does not exist.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob(POINTS_NAME)):
-        name = "/".join(path.parts[-5:-1])
-        if name in found:
-            raise InputError(f"{found[name]} and {path} are the same gesture; remove one.")
-        found[name] = path
-    return found
+    points = ((path.parent, path) for path in folder.rglob(POINTS_NAME))
+    videos = ((path, path) for path in {image.parent for image in folder.rglob(IMAGES)})
+    return _by_gesture(videos) | _by_gesture(points)
+
+
+def _by_gesture(found: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
+    """Paths by gesture, from pairs of a gesture's folder and a path; InputError if one is twice."""
+    paths: dict[str, Path] = {}
+    for folder, path in sorted(found):
+        name = "/".join(folder.parts[-4:])
+        if name in paths:
+            raise InputError(f"{paths[name]} and {path} are the same gesture; remove one.")
+        paths[name] = path
+    return paths
 
 
 def present_gestures(
     splits: Mapping[str, Sequence[Gesture]], files: Mapping[str, Path], *, partial: bool = False
 ) -> dict[str, list[Gesture]]:
-    """The listed gestures that have a file; InputError if one has none, unless `partial`."""
+    """The listed gestures that are there; InputError if one is not, unless `partial`."""
     for split, keys in splits.items():
         missing = [key.video_id for key in keys if key.video_id not in files]
         if missing and not partial:
             raise InputError(
-                f"{len(missing)} of the {len(keys)} {split} gestures have no {POINTS_NAME}, the "
-                f"first is {missing[0]}; complete the copy, or give partial=True. {WHERE}"
+                f"{len(missing)} of the {len(keys)} {split} gestures have no {POINTS_NAME} and no "
+                f"{IMAGES}, the first is {missing[0]}; complete the copy, or give partial=True. "
+                f"{WHERE}"
             )
     return {split: [key for key in keys if key.video_id in files] for split, keys in splits.items()}
 

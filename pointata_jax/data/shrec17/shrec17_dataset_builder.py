@@ -1,4 +1,4 @@
-"""tfds builder of SHREC'17, from PointLSTM's point files."""
+"""tfds builder of SHREC'17, from its depth videos or from PointLSTM's point files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema, streaming
 from pointata_jax.data.archive_builder import ArchiveBuilder
-from pointata_jax.data.shrec17 import gestures
+from pointata_jax.data.shrec17 import depth_videos, gestures
 from pointata_jax.errors import InputError
 
 
@@ -46,7 +46,7 @@ class Builder(ArchiveBuilder):
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
-        """The files that would be read from a data folder."""
+        """The files that would be read from a data folder; of a depth video, its folder."""
         names = gestures.LIST_NAMES.values()
         lists = sorted(path for name in names for path in Path(data_dir).rglob(name))
         return [*lists, *gestures.find_files(data_dir).values()]
@@ -79,7 +79,10 @@ class Builder(ArchiveBuilder):
         )
 
     def _make_examples(self, key: gestures.Gesture, path: Path) -> Iterator[streaming.Example]:
-        array = gestures.read_array(path, partial=self._partial)
+        if path.is_dir():
+            array = depth_videos.read_video(path, key)
+        else:
+            array = gestures.read_array(path, partial=self._partial)
         if self._protocol == "published":
             frames = gestures.published_frames(array)
         else:

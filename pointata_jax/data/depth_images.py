@@ -1,0 +1,33 @@
+"""Reads images of depths, as depth cameras' archives hold them: one channel of 16 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pointata_jax.errors import InputError
+
+
+def read_depth_image(path: Path) -> np.ndarray:
+    """The numbers of a depth image as they are (commonly millimetres, 0 for none), int32 [H, W].
+
+    Raises:
+      InputError: Pillow is not installed, or the image is missing, damaged or not of 16 bits.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise InputError(
+            f"{path} is an image, and reading it takes Pillow: install it (pip install pillow)."
+        ) from None
+    try:
+        with Image.open(path) as image:
+            mode, depth = image.mode, np.asarray(image)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; unpack it again.") from None
+    except (OSError, ValueError, SyntaxError) as error:  # PIL's words for a broken PNG.
+        raise InputError(f"{path} is cut off or damaged ({error}); unpack it again.") from error
+    if depth.ndim != 2 or not mode.startswith("I"):
+        raise InputError(f"{path} is of mode {mode}, expected 16 bits of depth; unpack it again.")
+    return depth.astype(np.int32)
