@@ -75,7 +75,7 @@ class PointATAConfig:
     radius: float = 0.2
     embedder_normalization: str = "layer"
     bottleneck: int = 64
-    sce_bottleneck: int = 64
+    sce_bottleneck: int = 32
     sce_neighbors: int = 8
     pva_dilations: tuple[int, ...] = (1,)
     adapter_scale: float = 1.0

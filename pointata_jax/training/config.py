@@ -22,7 +22,7 @@ class ModelSettings:
     neighbors: int = 8
     radius: float = 0.2
     bottleneck: int = 64
-    sce_bottleneck: int = 64
+    sce_bottleneck: int = 32
     sce_neighbors: int = 8
     pva_dilations: tuple[int, ...] = (1,)
     adapter_dropout: float = 0.0
