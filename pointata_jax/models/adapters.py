@@ -113,7 +113,7 @@ class SpatialContextEncoder(nn.Module):
       dropout: rate on the inner features while training.
     """
 
-    bottleneck: int = 64
+    bottleneck: int = 32
     dropout: float = 0.0
 
     @nn.compact
