@@ -30,6 +30,7 @@ class Args:
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
+    members: int = 64  # objects that are made of each family
     temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
     seed: int = 0  # of initialisation, order and views
@@ -60,6 +61,7 @@ def main(args: Args) -> None:
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_pairs=args.pairs,
+        members=args.members,
         steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
