@@ -26,6 +26,6 @@ CONFIG = TaskConfig(
         anchor_stride=3, num_centres=12, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
     ),
     align=AlignSettings(steps=40, batch_size=8, units=64, report_clips=32),
-    adapt=AdaptSettings(steps=300, batch_size=8, eval_every=150),
+    adapt=AdaptSettings(steps=200, batch_size=8, eval_every=100),
     score="frame_accuracy",
 )
