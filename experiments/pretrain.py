@@ -5,7 +5,7 @@ python -m experiments.pretrain --shapes=FILE_OR_FOLDER --workdir=runs/pretrain
 Writes `backbone.safetensors`, and, where shapes have classes, `source_bank.npz` and the gate: how
 much better than three random initialisations the frozen features tell the classes apart (labels
 are never used in training). The shipped assets were made by
-`--shapes=sweethome3d_2048.npz --steps=1500` (README, "The shipped backbone").
+`--shapes=sweethome3d_2048.npz` (README, "The shipped backbone").
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Args:
     workdir: str = "runs/pretrain"  # run folder
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
-    steps: int = 1500  # optimiser steps
+    steps: int = 600  # optimiser steps
     batch_size: int = 32  # shapes per step
-    pairs: int = 24  # pairs of procedural objects per step besides; two objects of one family each
+    pairs: int = 16  # pairs of procedural objects per step besides; two objects of one family each
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
     contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
-    members: int = 64  # objects that are made of each family
+    members: int = 16  # objects that are made of each family
     temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
     seed: int = 0  # of initialisation, order and views

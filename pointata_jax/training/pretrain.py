@@ -84,9 +84,9 @@ class PretrainConfig:
     temperature: float = 0.2
     contrast_weight: float = 1.0
     reconstruction_weight: float = 10.0
-    num_pairs: int = 24
-    members: int = 64
-    steps: int = 1500
+    num_pairs: int = 16
+    members: int = 16
+    steps: int = 600
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
