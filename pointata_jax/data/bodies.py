@@ -10,6 +10,8 @@ import dataclasses
 
 import numpy as np
 
+from pointata_jax.data.rotations import turn
+
 # Joint, parent, offset from the parent in the rest pose (standing, arms down, height 1.76 m).
 _SKELETON: tuple[tuple[str, str | None, tuple[float, float, float]], ...] = (
     ("pelvis", None, (0.0, 0.0, 0.0)),
@@ -183,14 +185,3 @@ def forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
             world[:, joint] = world[:, parent] @ local[:, joint]
             positions[:, joint] = positions[:, parent] + world[:, parent] @ offsets[joint]
     return positions
-
-
-def turn(angle: np.ndarray, axis: int) -> np.ndarray:
-    """Right-handed turn about one axis: [...] radians -> [..., 3, 3]."""
-    one, two = (axis + 1) % 3, (axis + 2) % 3
-    matrix = np.zeros((*angle.shape, 3, 3))
-    matrix[..., axis, axis] = 1.0
-    matrix[..., one, one] = matrix[..., two, two] = np.cos(angle)
-    matrix[..., two, one] = np.sin(angle)
-    matrix[..., one, two] = -matrix[..., two, one]
-    return matrix

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from pointata_jax.data.rotations import turn
 from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
 
@@ -312,11 +313,11 @@ def augment_clip(
     if config.yaw > 0:
         low = -config.yaw if config.yaw_low is None else config.yaw_low
         angle = np.deg2rad(rng.uniform(low, config.yaw))
-        matrix = _rotation(up, angle) @ matrix
+        matrix = turn(angle, up) @ matrix
     if config.turn > 0:
         angles = np.clip(rng.standard_normal(3), -3, 3) * np.deg2rad(config.turn)
         for axis, angle in enumerate(angles):
-            matrix = _rotation(axis, angle) @ matrix
+            matrix = turn(angle, axis) @ matrix
     matrix = matrix.astype(np.float32)
     changed = coordinates @ matrix.T
     if config.scale_about == "first frame":
@@ -327,14 +328,6 @@ def augment_clip(
     if config.jitter > 0:
         changed = changed + config.jitter * rng.standard_normal(changed.shape, np.float32)
     return changed.astype(np.float32, copy=False)
-
-
-def _rotation(axis: int, angle: float) -> np.ndarray:
-    turn = np.eye(3)
-    a, b = (axis + 1) % 3, (axis + 2) % 3
-    turn[a, a] = turn[b, b] = np.cos(angle)
-    turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
-    return turn
 
 
 def drop_points(chosen: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -27,10 +27,10 @@ from pointata_jax.data.bodies import (
     bone_offsets,
     forward_kinematics,
     subject,
-    turn,
     with_flesh,
 )
 from pointata_jax.data.motions import MOTIONS, REST, REVERSED, perform
+from pointata_jax.data.rotations import turn
 from pointata_jax.errors import InputError
 
 __all__ = [

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pointata_jax.data import figures
+from pointata_jax.data.rotations import turn
 from pointata_jax.data.shapes import unit_sphere
 
 Rng = np.random.Generator
@@ -30,16 +31,17 @@ class Part:
     draw: Callable[[Rng, int], np.ndarray]
 
 
-def box(centre, size, turn: float = 0.0, tilt: float = 0.0) -> Part:
-    """Axis-aligned box of edge lengths `size`, then tilted about x and turned about y."""
+def box(centre, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
+    """Box of edge lengths `size` along the axes, then turned about x by `tilt` and y by `yaw`."""
     half = np.asarray(size, float) / 2
+    rotation = turn(yaw, 1) @ turn(tilt, 0)
     faces = 4 * half[[1, 0, 0]] * half[[2, 2, 1]]
 
     def draw(rng: Rng, n: int) -> np.ndarray:
         points = rng.uniform(-1, 1, (n, 3))
         axis = rng.choice(3, n, p=faces / faces.sum())
         points[np.arange(n), axis] = rng.choice((-1.0, 1.0), n)
-        return _turned(points * half, turn, tilt) + centre
+        return points * half @ rotation.T + centre
 
     return Part(2 * float(faces.sum()), draw)
 
@@ -100,13 +102,6 @@ def ring(centre, normal_axis: int, radius: float, thickness: float) -> Part:
         return np.roll(points, normal_axis - 2, axis=1) + centre
 
     return Part(4 * np.pi**2 * radius * thickness, draw)
-
-
-def _turned(points: np.ndarray, turn: float, tilt: float) -> np.ndarray:
-    cos, sin = np.cos(tilt), np.sin(tilt)
-    points = points @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
-    cos, sin = np.cos(turn), np.sin(turn)
-    return points @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
 
 def _legs(rng: Rng, width: float, depth: float, height: float, splay: float = 0.0) -> list[Part]:
@@ -672,7 +667,7 @@ def _books(rng: Rng) -> list[Part]:
             parts.append(box((place + thick / 2, size[1] / 2, 0), (thick, size[1], size[0])))
         else:
             centre = (0, place + thick / 2, 0)
-            parts.append(box(centre, (size[0], thick, size[1]), turn=rng.normal(0, 0.2)))
+            parts.append(box(centre, (size[0], thick, size[1]), yaw=rng.normal(0, 0.2)))
         place += thick
     return parts
 
@@ -703,7 +698,7 @@ def _fan(rng: Rng) -> list[Part]:
     for i in range(blades):
         angle = 2 * np.pi * i / blades
         middle = (0.6 * reach * np.cos(angle), 0, -0.6 * reach * np.sin(angle))
-        parts.append(box(middle, (reach, 0.01, 0.12), turn=angle))
+        parts.append(box(middle, (reach, 0.01, 0.12), yaw=angle))
     return parts
 
 

@@ -24,7 +24,7 @@ def test_a_box_leans_back_and_turns_left():
     edge = objects.box((0, 0, 0), (1e-9, 2.0, 1e-9), tilt=-0.3).draw(rng(), 500)
     top = edge[edge[:, 1].argmax()]
     np.testing.assert_allclose(top / np.linalg.norm(top), (0, np.cos(0.3), -np.sin(0.3)), atol=1e-6)
-    edge = objects.box((0, 0, 0), (1e-9, 1e-9, 2.0), turn=0.3).draw(rng(), 500)
+    edge = objects.box((0, 0, 0), (1e-9, 1e-9, 2.0), yaw=0.3).draw(rng(), 500)
     front = edge[edge[:, 2].argmax()]
     np.testing.assert_allclose(front[0] / front[2], np.tan(0.3), atol=1e-6)
 

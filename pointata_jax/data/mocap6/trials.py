@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from pointata_jax.data import capsules, figures
-from pointata_jax.data.bodies import turn
+from pointata_jax.data.rotations import turn
 from pointata_jax.errors import InputError
 
 PACKED_NAME = "mocap6.npz"

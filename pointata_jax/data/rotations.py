@@ -1,0 +1,18 @@
+"""Rotations about a coordinate axis."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def turn(angle: ArrayLike, axis: int) -> np.ndarray:
+    """Right-handed turn about one axis: [...] radians -> [..., 3, 3]."""
+    angle = np.asarray(angle)
+    one, two = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.zeros((*angle.shape, 3, 3))
+    matrix[..., axis, axis] = 1.0
+    matrix[..., one, one] = matrix[..., two, two] = np.cos(angle)
+    matrix[..., two, one] = np.sin(angle)
+    matrix[..., one, two] = -matrix[..., two, one]
+    return matrix
