@@ -91,6 +91,25 @@ def draw_units(
     return features[chosen], labels[chosen]
 
 
+def compared_units(
+    key: jax.Array,
+    features: jax.Array,
+    labels: jax.Array,
+    count: int,
+    bank: SourceBank,
+    centres: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """What stage 1 compares with the bank: `draw_units`, standardised by the bank, with labels.
+
+    With `centres` `[k, D]` the nearest of them is a unit's label, whatever its own.
+    """
+    if centres is not None:
+        labels = jnp.zeros_like(labels)  # Units without a label would be passed over.
+    features, labels = draw_units(key, features, labels, count)
+    features = standardise(features, bank)
+    return features, labels if centres is None else nearest_centre(features, centres)
+
+
 _embed = jax.jit(label_units, static_argnums=0)
 
 
@@ -162,10 +181,6 @@ def align(
     )
     source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
-    if settings.pseudo_classes:
-        # Units without a label would be passed over.
-        train_labels, held_labels = np.zeros_like(train_labels), np.zeros_like(held_labels)
-
     def cluster_centres(params: Mapping[str, Any]) -> jax.Array | None:
         if not settings.pseudo_classes:
             return None
@@ -177,10 +192,9 @@ def align(
         features, labels = (
             jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
         )
-        features, labels = draw_units(report_key, features, labels, settings.report_units)
-        features = standardise(features, bank)
-        if centres is not None:
-            labels = nearest_centre(features, centres)
+        features, labels = compared_units(
+            report_key, features, labels, settings.report_units, bank, centres
+        )
         shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
             objective,
@@ -255,12 +269,8 @@ def _train(
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
         # The transport problem is over the global batch, so every device needs all of it.
         features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
-        labels = labels if centres is None else jnp.zeros_like(labels)
         draw_key = jax.random.fold_in(step_key, 1)
-        features, labels = draw_units(draw_key, features, labels, settings.units)
-        features = standardise(features, bank)
-        if centres is not None:
-            labels = nearest_centre(features, centres)
+        features, labels = compared_units(draw_key, features, labels, settings.units, bank, centres)
         chosen = sample_source(bank, step_key, features.shape[0])
         loss, logs = objective.loss(
             source_features[chosen], source_labels[chosen], features, labels
