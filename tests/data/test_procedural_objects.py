@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pointata_jax.data import procedural_objects as objects
+from pointata_jax.data.procedural_objects import primitives
 
 
 def rng(seed=0):
@@ -11,7 +12,7 @@ def rng(seed=0):
 
 
 def test_box_points_lie_on_faces_in_proportion_to_their_areas():
-    part = objects.box((1, 2, 3), (1.0, 2.0, 4.0))
+    part = primitives.box((1, 2, 3), (1.0, 2.0, 4.0))
     assert part.area == pytest.approx(2 * (2 + 4 + 8))
     local = np.abs(part.draw(rng(), 20000) - (1, 2, 3)) / (0.5, 1, 2)
     assert local.max() <= 1 + 1e-9
@@ -21,10 +22,10 @@ def test_box_points_lie_on_faces_in_proportion_to_their_areas():
 
 
 def test_a_box_leans_back_and_turns_left():
-    edge = objects.box((0, 0, 0), (1e-9, 2.0, 1e-9), tilt=-0.3).draw(rng(), 500)
+    edge = primitives.box((0, 0, 0), (1e-9, 2.0, 1e-9), tilt=-0.3).draw(rng(), 500)
     top = edge[edge[:, 1].argmax()]
     np.testing.assert_allclose(top / np.linalg.norm(top), (0, np.cos(0.3), -np.sin(0.3)), atol=1e-6)
-    edge = objects.box((0, 0, 0), (1e-9, 1e-9, 2.0), yaw=0.3).draw(rng(), 500)
+    edge = primitives.box((0, 0, 0), (1e-9, 1e-9, 2.0), yaw=0.3).draw(rng(), 500)
     front = edge[edge[:, 2].argmax()]
     np.testing.assert_allclose(front[0] / front[2], np.tan(0.3), atol=1e-6)
 
@@ -33,7 +34,7 @@ def test_a_box_leans_back_and_turns_left():
 def test_frustum_points_lie_on_its_surface_uniformly(low, high):
     start, end = np.array([0.2, 0.1, -0.3]), np.array([1.0, 1.4, 0.5])
     length = np.linalg.norm(end - start)
-    part = objects.frustum(start, end, low, high)
+    part = primitives.frustum(start, end, low, high)
     slant = np.pi * (low + high) * np.hypot(length, low - high)
     areas = np.array([slant, np.pi * low**2, np.pi * high**2])
     assert part.area == pytest.approx(areas.sum())
@@ -52,19 +53,19 @@ def test_frustum_points_lie_on_its_surface_uniformly(low, high):
     middle = np.median(height[mantle]) / length
     below = middle * (low + low + (high - low) * middle) / (low + high)
     assert below == pytest.approx(0.5, abs=0.02)
-    open_part = objects.frustum(start, end, low, high, capped=False)
+    open_part = primitives.frustum(start, end, low, high, capped=False)
     assert open_part.area == pytest.approx(slant)
 
 
 def test_ellipsoid_and_ring_obey_their_equations():
     radii = np.array([0.3, 0.5, 0.9])
-    points = objects.ellipsoid((1, 0, 0), radii).draw(rng(), 1000) - (1, 0, 0)
+    points = primitives.ellipsoid((1, 0, 0), radii).draw(rng(), 1000) - (1, 0, 0)
     np.testing.assert_allclose(np.square(points / radii).sum(1), 1, atol=1e-9)
     # A sphere's area is exact.
-    assert objects.ellipsoid((0, 0, 0), (2, 2, 2)).area == pytest.approx(16 * np.pi)
+    assert primitives.ellipsoid((0, 0, 0), (2, 2, 2)).area == pytest.approx(16 * np.pi)
     for axis in range(3):
         points = np.roll(
-            objects.ring((0, 0, 0), axis, 1.0, 0.1).draw(rng(), 1000), 2 - axis, axis=1
+            primitives.ring((0, 0, 0), axis, 1.0, 0.1).draw(rng(), 1000), 2 - axis, axis=1
         )
         tube = np.hypot(np.hypot(points[:, 0], points[:, 1]) - 1.0, points[:, 2])
         np.testing.assert_allclose(tube, 0.1, atol=1e-9)

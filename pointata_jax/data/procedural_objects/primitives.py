@@ -1,0 +1,103 @@
+"""Surfaces that points are drawn from: boxes, frustums, ellipsoids, rings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from pointata_jax.data.rotations import turn
+
+Rng = np.random.Generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A surface: its area and how to draw `n` points `[n, 3]` of it."""
+
+    area: float
+    draw: Callable[[Rng, int], np.ndarray]
+
+
+def box(centre, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
+    """Box of edge lengths `size` along the axes, then turned about x by `tilt` and y by `yaw`."""
+    half = np.asarray(size, float) / 2
+    rotation = turn(yaw, 1) @ turn(tilt, 0)
+    faces = 4 * half[[1, 0, 0]] * half[[2, 2, 1]]
+
+    def draw(rng: Rng, n: int) -> np.ndarray:
+        points = rng.uniform(-1, 1, (n, 3))
+        axis = rng.choice(3, n, p=faces / faces.sum())
+        points[np.arange(n), axis] = rng.choice((-1.0, 1.0), n)
+        return points * half @ rotation.T + centre
+
+    return Part(2 * float(faces.sum()), draw)
+
+
+def frustum(start, end, radius: float, end_radius: float | None = None, capped=True) -> Part:
+    """Cone, cylinder or disc between two points."""
+    start, end = np.asarray(start, float), np.asarray(end, float)
+    end_radius = radius if end_radius is None else end_radius
+    along = end - start
+    length = float(np.linalg.norm(along))
+    slant = float(np.hypot(length, radius - end_radius))
+    areas = np.pi * np.array([(radius + end_radius) * slant, radius**2, end_radius**2])
+    if not capped:
+        areas[1:] = 0.0
+    axis = along / max(length, 1e-9)
+    side = np.cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0))
+    side /= np.linalg.norm(side)
+    other = np.cross(axis, side)
+
+    def draw(rng: Rng, n: int) -> np.ndarray:
+        surface = rng.choice(3, n, p=areas / areas.sum())
+        # On the mantle the radius is linear in height, so height is drawn by its square.
+        low, high = sorted((radius, end_radius))
+        reach = np.sqrt(rng.uniform(low**2, max(high**2, low**2 + 1e-12), n))
+        even = rng.uniform(size=n)
+        height = even if high - low < 1e-6 else (reach - radius) / (end_radius - radius)
+        reach = np.where(surface == 1, radius * np.sqrt(even), reach)
+        reach = np.where(surface == 2, end_radius * np.sqrt(even), reach)
+        height = np.where(surface == 0, height, surface == 2)
+        angle = rng.uniform(0, 2 * np.pi, n)[:, None]
+        around = np.cos(angle) * side + np.sin(angle) * other
+        return start + height[:, None] * along + reach[:, None] * around
+
+    return Part(float(areas.sum()), draw)
+
+
+def ellipsoid(centre, radii) -> Part:
+    """Ellipsoid with half axes `radii`; a little denser at its tips than uniform."""
+    radii = np.asarray(radii, float)
+    powers = (radii[[0, 0, 1]] * radii[[1, 2, 2]]) ** 1.6
+
+    def draw(rng: Rng, n: int) -> np.ndarray:
+        points = rng.normal(size=(n, 3))
+        return centre + radii * points / np.linalg.norm(points, axis=1, keepdims=True)
+
+    return Part(4 * np.pi * float(powers.mean()) ** (1 / 1.6), draw)
+
+
+def ring(centre, normal_axis: int, radius: float, thickness: float) -> Part:
+    """Torus around coordinate axis `normal_axis`."""
+
+    def draw(rng: Rng, n: int) -> np.ndarray:
+        around, across = rng.uniform(0, 2 * np.pi, (2, n))
+        reach = radius + thickness * np.cos(across)
+        points = np.stack(
+            [reach * np.cos(around), reach * np.sin(around), thickness * np.sin(across)], axis=1
+        )
+        return np.roll(points, normal_axis - 2, axis=1) + centre
+
+    return Part(4 * np.pi**2 * radius * thickness, draw)
+
+
+def profile(heights, radii, x: float = 0.0, z: float = 0.0) -> list[Part]:
+    """A turned body: frustums along a profile of heights and radii."""
+    points = [(x, float(h), z) for h in heights]
+    last = len(points) - 1
+    return [
+        frustum(points[i], points[i + 1], radii[i], radii[i + 1], capped=i in (0, last - 1))
+        for i in range(last)
+    ]
