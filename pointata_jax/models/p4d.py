@@ -46,7 +46,7 @@ class P4DConfig:
       radius: radius of a tube in the units of the (normalised) clip.
       channels: extra channels C of a point besides x, y, z.
       anchor_stride: every how many frames an anchor is placed, the first on frame 0.
-      widths: hidden widths (w0, w1, w2), like `BackboneConfig.embedder_widths`.
+      widths: hidden widths (w0, w1, w2).
       normalization: "layer" for LayerNorm, "none" when a backbone's normalisations are folded into
         the weights.
       max_displacement: longest displacement in radii. Where a ball is empty the nearest point
@@ -60,7 +60,7 @@ class P4DConfig:
     radius: float = 0.2
     channels: int = 0
     anchor_stride: int = 2
-    widths: tuple[int, int, int] = (128, 256, 512)
+    widths: tuple[int, int, int] = (64, 128, 256)
     normalization: str = "layer"
     max_displacement: float = 3.0
 

@@ -49,7 +49,8 @@ class PointATAConfig:
       num_centres: tokens n per anchor frame.
       neighbors: points k per centre from each of the three frames of a tube.
       radius: radius of a tube in units of the normalised clip.
-      embedder_normalization: "layer", or "none" for an embedder copied from the backbone.
+      embedder_normalization: "layer", or "none" for an embedder copied from the backbone, which
+        also has the hidden widths of the backbone's (see `p4d`).
       bottleneck: inner width r of the point-video adapters.
       sce_bottleneck: inner width of the spatial-context encoder.
       sce_neighbors: neighbouring tokens that it looks at.
@@ -105,15 +106,23 @@ class PointATAConfig:
 
     @property
     def p4d(self) -> P4DConfig:
-        """The configuration of the video embedder."""
+        """The configuration of the video embedder.
+
+        A copied embedder has the hidden widths of the backbone's. A new one has a sixth, a third
+        and two thirds of the token width, as the preset tiny has anyway: at Point-MAE's own widths,
+        twice these, embedding a tube costs as much as four blocks.
+        """
+        width = self.backbone.width
+        copied = self.embedder_normalization == "none"
+        widths = (max(width // 6, 1), max(width // 3, 1), max(2 * width // 3, 1))
         return P4DConfig(
-            width=self.backbone.width,
+            width=width,
             num_centres=self.num_centres,
             neighbors=self.neighbors,
             radius=self.radius,
             channels=self.channels,
             anchor_stride=self.anchor_stride,
-            widths=self.backbone.embedder_widths,
+            widths=self.backbone.embedder_widths if copied else widths,
             normalization=self.embedder_normalization,
         )
 

@@ -230,8 +230,11 @@ def test_counts_of_the_small_preset():
     layers = 2 * width + 2 * width * rank + width + rank + 4 * rank + rank * rank + rank
     assert counts["pva"] == 12 * layers
     assert sum(counts[part] for part in ("embedder", "pva", "sce", "temporal")) <= 0.07 * whole
-    # The model holds the backbone without its patch embedder.
-    assert counts["backbone"] < whole < counts["backbone"] + 1.1 * counts["embedder"]
+    # The model holds the backbone without its patch embedder, here the size of a copied one.
+    copied = dataclasses.replace(config, embedder_normalization="none")
+    patch_embedder = parameter_counts(copied)["embedder"]
+    assert counts["backbone"] < whole < counts["backbone"] + 1.1 * patch_embedder
+    assert config.p4d.widths == (64, 128, 256) and copied.p4d.widths == (128, 256, 512)
     table = summary(config)
     assert f"{whole:,}" in table and f"{counts['head']:,}" in table
 
