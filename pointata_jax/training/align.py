@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -134,6 +133,37 @@ def match_moments(
     return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardisation())}
 
 
+def make_loss(
+    embedder: P4DConfig,
+    objective: Objective,
+    bank: SourceBank,
+    centres: jax.Array | None,
+    count: int,
+    mesh: jax.sharding.Mesh,
+) -> Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]:
+    """The objective between up to `count` units of a batch and as many rows of the bank.
+
+    In the form that `training.step` wants, of the tree `{"embedder": …}`; `centres` as in
+    `compared_units`.
+    """
+    source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
+
+    def loss_fn(tree, model_state, batch, step_key, train):
+        units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
+        # The transport problem is over the global batch, so every device needs all of it.
+        features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
+        draw_key = jax.random.fold_in(step_key, 1)
+        features, labels = compared_units(draw_key, features, labels, count, bank, centres)
+        chosen = sample_source(bank, step_key, features.shape[0])
+        loss, logs = objective.loss(
+            source_features[chosen], source_labels[chosen], features, labels
+        )
+        logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
+        return loss, (model_state, logs | {"deviation": features.std(0).mean()})
+
+    return loss_fn
+
+
 def align(
     embedder: P4DConfig,
     settings: AlignSettings,
@@ -216,20 +246,28 @@ def align(
         reports["moments"] = report(params, centres)
     result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
     if objective.trains:
+        mesh = sharding.make_mesh()
+        sharding.check_batch_size(settings.batch_size, mesh)
+        rule = StoppingRule()
+        before = list(reports.values())[-1]["deviation"]
+
+        def evaluate(state: Any) -> dict[str, float]:
+            found = report(state.trainable["embedder"], centres)
+            # A wide gap of features that have shrunk is not worth keeping.
+            shrunk = found["deviation"] < rule.min_deviation * before
+            return found | {"score": float("nan") if shrunk else found["gap"]}
+
         params, trained = _train(
-            embedder,
-            settings,
-            objective,
-            data,
-            bank,
-            run,
             params,
-            centres,
-            functools.partial(report, centres=centres),
-            list(reports.values())[-1],
+            make_loss(embedder, objective, bank, centres, settings.units, mesh),
+            settings,
+            data.train_batches(settings.batch_size, seed),
             step_key,
-            seed,
-            resume,
+            mesh=mesh,
+            run=run,
+            evaluate=evaluate,
+            should_stop=rule.reason,
+            resume=resume,
         )
         result |= trained
     reports["kept"] = report(params, centres)
@@ -246,38 +284,20 @@ def align(
 
 
 def _train(
-    embedder: P4DConfig,
-    settings: AlignSettings,
-    objective: Objective,
-    data: TaskData,
-    bank: SourceBank,
-    run: RunFolder,
     params: Mapping[str, Any],
-    centres: jax.Array | None,
-    report: Callable[[Mapping[str, Any]], dict[str, float]],
-    before: dict[str, float],
+    loss_fn: Callable[..., Any],
+    settings: AlignSettings,
+    batches: Any,
     key: jax.Array,
-    seed: int,
-    resume: bool,
+    *,
+    mesh: jax.sharding.Mesh,
+    run: RunFolder,
+    **loop: Any,
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Takes the gradient steps; returns the embedder of the best report and what happened."""
-    source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size(settings.batch_size, mesh)
+    """Takes the gradient steps; returns the embedder of the best report and what happened.
 
-    def loss_fn(tree, model_state, batch, step_key, train):
-        units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
-        # The transport problem is over the global batch, so every device needs all of it.
-        features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
-        draw_key = jax.random.fold_in(step_key, 1)
-        features, labels = compared_units(draw_key, features, labels, settings.units, bank, centres)
-        chosen = sample_source(bank, step_key, features.shape[0])
-        loss, logs = objective.loss(
-            source_features[chosen], source_labels[chosen], features, labels
-        )
-        logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
-        return loss, (model_state, logs | {"deviation": features.std(0).mean()})
-
+    `loop` is what `training.loop.fit` is given besides: evaluate, should_stop, resume.
+    """
     tree = {"embedder": params}
     optimizer_config = OptimizerConfig(
         learning_rate=settings.learning_rate,
@@ -288,14 +308,6 @@ def _train(
     optimizer = make_optimizer(
         optimizer_config, assign_groups(tree, (("embedder/.+", "embedder"),))
     )
-    rule = StoppingRule()
-
-    def evaluate(state: Any) -> dict[str, float]:
-        found = report(state.trainable["embedder"])
-        # A wide gap of features that have shrunk is not worth keeping.
-        shrunk = found["deviation"] < rule.min_deviation * before["deviation"]
-        return found | {"score": float("nan") if shrunk else found["gap"]}
-
     with Checkpoints(run.checkpoints_path) as checkpoints:
         fitted = fit(
             create_train_state(tree, {}, optimizer, mesh=mesh),
@@ -303,7 +315,7 @@ def _train(
             make_train_step(
                 loss_fn, optimizer, mesh=mesh, schedule=learning_rate_schedule(optimizer_config)
             ),
-            data.train_batches(settings.batch_size, seed),
+            batches,
             key,
             LoopConfig(
                 steps_total=settings.steps,
@@ -313,11 +325,9 @@ def _train(
                 evaluate_first=True,
             ),
             mesh=mesh,
-            evaluate=evaluate,
             run=run,
             checkpoints=checkpoints,
-            resume=resume,
-            should_stop=rule.reason,
+            **loop,
         )
         kept = fitted.best_step or 0
         trained = checkpoints.restore(fitted.state, kept).state.trainable if kept else tree
