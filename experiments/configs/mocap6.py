@@ -1,6 +1,6 @@
 """CMU motion capture with human frame labels, dressed: one trial left out (`--variant`).
 
-Four trials are left for training, too few to hold one out, so settings were fixed beforehand and
+Four trials are left for training, too few to hold one out, so no setting was searched and
 `--novalidation` is the way to train; stage 1 stops by frames of held-out views. Clips are mirrored
 since no label tells left from right.
 """
