@@ -137,16 +137,16 @@ def make_loss(
     embedder: P4DConfig,
     objective: Objective,
     bank: SourceBank,
+    source: tuple[jax.Array, jax.Array],
     centres: jax.Array | None,
     count: int,
     mesh: jax.sharding.Mesh,
 ) -> Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]:
     """The objective between up to `count` units of a batch and as many rows of the bank.
 
-    In the form that `training.step` wants, of the tree `{"embedder": …}`; `centres` as in
-    `compared_units`.
+    In the form that `training.step` wants, of the tree `{"embedder": …}`; `source` is the bank's
+    standardised features and its labels, `centres` as in `compared_units`.
     """
-    source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
     def loss_fn(tree, model_state, batch, step_key, train):
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
@@ -155,9 +155,7 @@ def make_loss(
         draw_key = jax.random.fold_in(step_key, 1)
         features, labels = compared_units(draw_key, features, labels, count, bank, centres)
         chosen = sample_source(bank, step_key, features.shape[0])
-        loss, logs = objective.loss(
-            source_features[chosen], source_labels[chosen], features, labels
-        )
+        loss, logs = objective.loss(source[0][chosen], source[1][chosen], features, labels)
         logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
         return loss, (model_state, logs | {"deviation": features.std(0).mean()})
 
@@ -209,7 +207,7 @@ def align(
     held_clips, held_labels = spread_clips(
         data.validation, data.clip, settings.report_clips, training=False
     )
-    source_features, source_labels = standardise(bank.features, bank), jnp.asarray(bank.labels)
+    source = standardise(bank.features, bank), jnp.asarray(bank.labels)
 
     def cluster_centres(params: Mapping[str, Any]) -> jax.Array | None:
         if not settings.pseudo_classes:
@@ -227,12 +225,7 @@ def align(
         )
         shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
-            objective,
-            source_features[shown],
-            source_labels[shown],
-            features,
-            labels,
-            report_key,
+            objective, source[0][shown], source[1][shown], features, labels, report_key
         )
         warn_if_unconverged(found, f"the held-out report of {run.path}")
         return found
@@ -259,7 +252,7 @@ def align(
 
         params, trained = _train(
             params,
-            make_loss(embedder, objective, bank, centres, settings.units, mesh),
+            make_loss(embedder, objective, bank, source, centres, settings.units, mesh),
             settings,
             data.train_batches(settings.batch_size, seed),
             step_key,
