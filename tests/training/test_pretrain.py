@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import jax
@@ -53,6 +54,16 @@ def test_a_view_is_part_of_the_shape_in_the_unit_sphere():
     ]
     error = min(np.abs(heights[None] - f[:, None]).min(1).max() for f in found)
     assert error < 1e-4
+
+
+def test_defaults_of_the_command_line_are_those_of_the_library():
+    # Two lists, since --help is not to wait for the library.
+    library = dataclasses.asdict(PretrainConfig())
+    library["pairs"] = library.pop("num_pairs")
+    flags = dataclasses.asdict(command.Args())
+    shared = library.keys() & flags.keys()
+    assert {"pairs", "members", "steps", "temperature"} <= shared
+    assert {name: flags[name] for name in shared} == {name: library[name] for name in shared}
 
 
 @pytest.fixture
