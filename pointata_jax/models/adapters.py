@@ -45,6 +45,9 @@ def temporal_correspondence(centres: jax.Array, dilation: int = 1) -> jax.Array:
 def spatial_neighbors(centres: jax.Array, k: int) -> jax.Array:
     """Nearest other tokens of the same frame, int32 `[B, T', n, k]`, from `[B, T', n, 3]`.
 
+    Tokens at one place are one token. Where a frame has too few different ones, the token itself
+    stands in for the missing.
+
     Raises:
       InputError: if a frame has no k other tokens.
     """
@@ -54,8 +57,9 @@ def spatial_neighbors(centres: jax.Array, k: int) -> jax.Array:
             "lower sce_neighbors or raise num_centres."
         )
     centres = jax.lax.stop_gradient(centres)
-    # The first is the token itself or a twin at the very same place, which is the same token.
-    return ops.knn(centres, centres, k + 1)[..., 1:]
+    # The first is the token itself, or the first of the tokens at its place.
+    different = ~ops.repeated_points(centres)
+    return ops.knn(centres, centres, k + 1, valid=different)[..., 1:]
 
 
 class PointVideoAdapter(nn.Module):

@@ -132,9 +132,10 @@ class SemanticSegmentationHead(nn.Module):
         tokens = nn.Dense(self.hidden, name="tokens")(tokens)
         weights = anchor_weights(num_frames, centres.shape[1], self.anchor_stride)
         nearest = weights.argmax(1)
+        different = ~ops.repeated_points(centres)[:, nearest]
         centres, tokens = centres[:, nearest], tokens[:, nearest]
         xyz = clip[..., :3]
-        spread = ops.three_nn_interpolate(xyz, centres, tokens)
+        spread = ops.three_nn_interpolate(xyz, centres, tokens, valid=different)
         place = xyz - ops.gather(centres, ops.knn(xyz, centres, 1)[..., 0])
         own = jnp.concatenate([clip, place / self.radius], axis=-1)
         rows = spread + nn.Dense(self.hidden, use_bias=False, name="points")(own)

@@ -113,9 +113,7 @@ def anchor_centres(xyz: jax.Array, num_centres: int) -> jax.Array:
     start = jnp.argmax(jnp.square(xyz).sum(-1), axis=-1).astype(jnp.int32)
     chosen = ops.farthest_point_sample(xyz, num_centres, start=start)
     centres = ops.gather(xyz, chosen)
-    same = (centres[..., :, None, :] == centres[..., None, :, :]).all(-1)
-    repeats = jnp.tril(same, k=-1).any(-1, keepdims=True)
-    return jnp.where(repeats, centres[..., :1, :], centres)
+    return jnp.where(ops.repeated_points(centres)[..., None], centres[..., :1, :], centres)
 
 
 def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
@@ -128,9 +126,11 @@ def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
     Returns:
       Tubes `[B, T', n, 3k, 4+C]` – displacement from the centre in radii, half the frame offset,
       channels; ordered by frame, then by distance – and centres `[B, T', n, 3]`. A frame before the
-      first or after the last is replaced by its neighbour but keeps its offset. A frame with fewer
-      than k points in the ball repeats the nearest one, which a maximum does not notice; with none,
-      the nearest point of the frame stands in (see `P4DConfig.max_displacement`).
+      first or after the last is replaced by its neighbour but keeps its offset. A point that equals
+      another of its frame in all columns is a copy (sparse frames are filled up with them) and
+      counts once. A frame with fewer than k different points in the ball repeats the nearest one,
+      which a maximum does not notice; with none, the nearest point of the frame stands in (see
+      `P4DConfig.max_displacement`).
     """
     batch, num_frames, num_points, _ = clip.shape
     n, k = config.num_centres, config.neighbors
@@ -140,10 +140,17 @@ def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
     tube_frames = len(TUBE_OFFSETS)
 
     centres = anchor_centres(xyz[:, anchors], n)
+    different = ~ops.repeated_points(clip)
     # One search over the batch, all anchors and the three frames of each.
     asked = jnp.broadcast_to(centres[:, :, None], (batch, len(anchors), tube_frames, n, 3))
     found = ops.ball_query(
-        asked, xyz[:, frames], config.radius, k, order="distance", empty="nearest"
+        asked,
+        xyz[:, frames],
+        config.radius,
+        k,
+        order="distance",
+        empty="nearest",
+        valid=different[:, frames],
     )
     # Indices, not features, are brought into tube order: they are the smallest thing to transpose.
     found = (found + (frames * num_points)[None, :, :, None, None]).swapaxes(2, 3)

@@ -3,6 +3,7 @@
 from pointata_jax.ops.interpolation import three_nn_interpolate
 from pointata_jax.ops.neighbors import ball_query, gather, knn
 from pointata_jax.ops.pooling import PLACES, neighbor_max
+from pointata_jax.ops.repeats import repeated_points
 from pointata_jax.ops.sampling import farthest_point_sample
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "gather",
     "knn",
     "neighbor_max",
+    "repeated_points",
     "three_nn_interpolate",
 ]

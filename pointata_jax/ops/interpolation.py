@@ -21,6 +21,7 @@ def three_nn_interpolate(
     features: ArrayLike,
     *,
     distance: Literal["euclidean", "squared"] = "euclidean",
+    valid: ArrayLike | None = None,
 ) -> jax.Array:
     """Interpolate features at `targets` from the three nearest `sources`, by inverse distance.
 
@@ -34,6 +35,7 @@ def three_nn_interpolate(
       features: `[..., n, C]`.
       distance: "euclidean" weighs by the distance (pointnet2_ops), "squared" by its square (the
         part segmentation of Point-BERT and Point-MAE).
+      valid: bool `[..., n]`, the sources that may be read, as in `knn`; None for all.
 
     Returns:
       `[..., N, C]`, in the type of `features`.
@@ -64,7 +66,7 @@ def three_nn_interpolate(
         jnp.broadcast_to(array, lead + array.shape[-2:]) for array in (finer, coarser, values)
     )
 
-    nearest = knn(finer, coarser, 3)
+    nearest = knn(finer, coarser, 3, valid=valid)
     dx, dy, dz = jnp.moveaxis(gather(coarser, nearest) - finer[..., None, :], -1, 0)
     d = dx * dx + dy * dy + dz * dz
     if distance == "euclidean":

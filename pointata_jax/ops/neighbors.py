@@ -27,6 +27,7 @@ def ball_query(
     *,
     order: Literal["index", "distance"] = "index",
     empty: Literal["nearest", "zero"] = "nearest",
+    valid: ArrayLike | None = None,
 ) -> jax.Array:
     """Indices of k points strictly inside the ball of `radius` around each centre.
 
@@ -42,6 +43,8 @@ def ball_query(
         nearest inside, sorted, which does not.
       empty: what an empty ball holds k times: "nearest" the nearest point, "zero" index 0, which
         is what pointnet2_ops leaves there.
+      valid: bool `[..., N]`, the points that may be chosen, at least one of each cloud (see
+        `repeated_points`); None for all.
 
     Returns:
       int32 `[..., n, k]`.
@@ -61,10 +64,13 @@ def ball_query(
             f"ball_query in index order holds at most {1 << 24} points for each cloud, "
             f'got {cloud.shape[-2]}; split the cloud or use order="distance".'
         )
-    return _ball_query(queries, cloud, jnp.asarray(radius, cloud.dtype), k, order, empty)
+    mask = _as_mask(valid, cloud)
+    return _ball_query(queries, cloud, mask, jnp.asarray(radius, cloud.dtype), k, order, empty)
 
 
-def knn(centers: ArrayLike, points: ArrayLike, k: int) -> jax.Array:
+def knn(
+    centers: ArrayLike, points: ArrayLike, k: int, *, valid: ArrayLike | None = None
+) -> jax.Array:
     """Indices of the k points nearest to each centre, nearest first, ties by the lower index.
 
     Carries no gradient.
@@ -73,6 +79,8 @@ def knn(centers: ArrayLike, points: ArrayLike, k: int) -> jax.Array:
       centers: `[..., n, 3]`, in the unit of `points`.
       points: `[..., N, 3]`; leading axes broadcast against those of `centers`.
       k: a Python integer, at most N.
+      valid: bool `[..., N]`, the points that may be chosen, at least one of each cloud (see
+        `repeated_points`); None for all. Where there are fewer than k, the nearest is repeated.
 
     Returns:
       int32 `[..., n, k]`.
@@ -80,7 +88,8 @@ def knn(centers: ArrayLike, points: ArrayLike, k: int) -> jax.Array:
     Raises:
       InputError: wrong shapes, or N < k.
     """
-    return _knn(*_checked(centers, points, k))
+    queries, cloud, k = _checked(centers, points, k)
+    return _knn(queries, cloud, _as_mask(valid, cloud), k)
 
 
 def gather(points: ArrayLike, indices: ArrayLike) -> jax.Array:
@@ -125,10 +134,30 @@ def _checked(centers: ArrayLike, points: ArrayLike, k: int) -> tuple[jax.Array, 
     return queries, cloud, k
 
 
+def _as_mask(valid: ArrayLike | None, cloud: jax.Array) -> jax.Array | None:
+    if valid is None:
+        return None
+    mask = jnp.asarray(valid)
+    if mask.dtype != jnp.bool_:
+        raise InputError(f"valid must be boolean, got {mask.dtype}.")
+    try:
+        return jnp.broadcast_to(mask, cloud.shape[:-1])
+    except ValueError:
+        raise InputError(
+            f"valid must hold one value for each point, {cloud.shape[:-1]}, got {mask.shape}."
+        ) from None
+
+
 def _by_centers(
-    select: Callable[[jax.Array], jax.Array], centers: jax.Array, points: jax.Array, k: int
+    select: Callable[[jax.Array], jax.Array],
+    centers: jax.Array,
+    points: jax.Array,
+    valid: jax.Array | None,
+    k: int,
 ) -> jax.Array:
     """Apply `select` (squared distances `[..., N]` to indices `[..., k]`) to blocks of centres.
+
+    Points that are not `valid` are infinitely far away.
 
     Blocks are cut across the centres, never across the clouds: an axis that is split over devices
     stays whole, so no device has to fetch another's points.
@@ -137,11 +166,14 @@ def _by_centers(
     centers = jax.lax.stop_gradient(centers).reshape((-1, n, 3))
     points = jax.lax.stop_gradient(points).reshape((-1,) + points.shape[-2:])
     planes = points[..., 0], points[..., 1], points[..., 2]
+    if valid is not None:
+        valid = valid.reshape((-1, 1, valid.shape[-1]))
 
     def neighbors(centers):  # [clouds, rows, 3] -> [clouds, rows, k]
         # Direct differences: |a|^2 + |b|^2 - 2ab loses a ball of radius 0.2 in clouds of size 1e2.
         x, y, z = (p[:, None, :] - centers[..., i, None] for i, p in enumerate(planes))
-        return select(x * x + y * y + z * z)
+        d2 = x * x + y * y + z * z
+        return select(d2 if valid is None else jnp.where(valid, d2, jnp.inf))
 
     rows = max(1, BLOCK_ELEMENTS // max(1, planes[0].size))
     if n <= rows:
@@ -156,7 +188,7 @@ def _by_centers(
 
 
 @functools.partial(jax.jit, static_argnames=("k",))
-def _knn(centers: jax.Array, points: jax.Array, k: int) -> jax.Array:
+def _knn(centers: jax.Array, points: jax.Array, valid: jax.Array | None, k: int) -> jax.Array:
     def select(d2):
         # The nearest of each of k groups are k points, so the farthest of these bounds the k-th
         # distance. Most points lie beyond it and never enter the heap of top_k. The margin is for
@@ -164,14 +196,21 @@ def _knn(centers: jax.Array, points: jax.Array, k: int) -> jax.Array:
         group = d2.shape[-1] // k
         groups = d2[..., : k * group].reshape(*d2.shape[:-1], k, group)
         bound = jnp.max(jnp.min(groups, axis=-1), axis=-1, keepdims=True)
-        return top_k(jnp.where(d2 <= bound * (1 + 1e-6), -d2, -jnp.inf), k)[1]
+        value, found = top_k(jnp.where(d2 <= bound * (1 + 1e-6), -d2, -jnp.inf), k)
+        return found if valid is None else jnp.where(value > -jnp.inf, found, found[..., :1])
 
-    return _by_centers(select, centers, points, k)
+    return _by_centers(select, centers, points, valid, k)
 
 
 @functools.partial(jax.jit, static_argnames=("k", "order", "empty"))
 def _ball_query(
-    centers: jax.Array, points: jax.Array, radius: jax.Array, k: int, order: str, empty: str
+    centers: jax.Array,
+    points: jax.Array,
+    valid: jax.Array | None,
+    radius: jax.Array,
+    k: int,
+    order: str,
+    empty: str,
 ) -> jax.Array:
     radius_sq = jax.lax.stop_gradient(radius * radius)
 
@@ -185,4 +224,4 @@ def _ball_query(
         first = jnp.where(hit[..., :1], found[..., :1], fallback)
         return jnp.where(hit, found, first)
 
-    return _by_centers(select, centers, points, k)
+    return _by_centers(select, centers, points, valid, k)

@@ -65,6 +65,18 @@ def test_spatial_neighbors_are_the_nearest_others():
         spatial_neighbors(jnp.asarray(centres), N)
 
 
+def test_tokens_at_one_place_are_one_neighbor():
+    _, centres = inputs(1)
+    few = centres[:, :, :4]
+    repeated = few[:, :, [0, 1, 2, 0, 3, 1]]
+    table = np.asarray(spatial_neighbors(jnp.asarray(repeated), 5))
+    for b, t, i in np.ndindex(table.shape[:3]):
+        places = np.unique(repeated[b, t, table[b, t, i]], axis=0)
+        # The three others, and the token itself in the places of what is missing.
+        assert len(places) == 4
+        assert (places == repeated[b, t, i]).all(-1).any()
+
+
 def test_point_video_adapter_equals_its_formula():
     x, centres = inputs(2)
     dilation, scale = 2, 0.7

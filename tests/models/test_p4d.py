@@ -159,6 +159,31 @@ def test_order_of_points_does_not_matter():
         np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("held", [3, 7, 12])
+def test_a_tube_holds_no_copy_while_a_different_point_lies_in_the_ball(held):
+    """Frames of a few points, drawn up to many, give the tubes of the few points."""
+    rng = np.random.default_rng(held)
+    few = rng.normal(scale=0.3, size=(2, 5, held, 5)).astype(np.float32)
+    filled = np.empty((2, 5, 40, 5), np.float32)
+    for place in np.ndindex(2, 5):
+        again = few[place][rng.integers(0, held, 40 - held)]
+        filled[place] = rng.permutation(np.concatenate([few[place], again]))
+    config = dataclasses.replace(CONFIG, num_centres=min(4, held), neighbors=3)
+    tubes, centres = jax.jit(p4d.tubes, static_argnums=1)(filled, config)
+    for clip in range(2):
+        expected_tubes, expected_centres = numpy_tubes(few[clip], config)
+        np.testing.assert_allclose(tubes[clip], expected_tubes, atol=1e-5)
+        np.testing.assert_allclose(centres[clip], expected_centres, atol=1e-6)
+
+
+def test_points_at_one_place_with_other_channels_are_different_points():
+    clip = np.zeros((1, 1, 6, 4), np.float32)
+    clip[0, 0, :, 3] = [1, 2, 3, 1, 2, 3]
+    config = P4DConfig(width=12, num_centres=1, neighbors=5, channels=1, widths=(6, 8, 10))
+    tubes, _ = p4d.tubes(clip, config)
+    assert sorted(tubes[0, 0, 0, :5, 4].tolist()) == [1, 1, 1, 2, 3]
+
+
 def test_blocks_change_neither_tokens_nor_gradients(monkeypatch):
     clip = random_clip(5)
     model = P4DEmbedder(CONFIG)
