@@ -1,4 +1,4 @@
-"""MSR-Action3D from its depth maps: the published 24-frame protocol, 20 actions.
+"""MSR-Action3D from its depth maps or their points: the published 24-frame protocol, 20 actions.
 
 Every window of 24 frames is a clip, shorter videos drop out (287 of 297 test videos are left),
 2,048 points a frame, scale 0.9-1.1 in training, subjects 1-5 train, accuracy by averaged softmax of

@@ -7,8 +7,6 @@ import functools
 import json
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ import numpy as np
 
 from pointata_jax.alignment.costs import Array, as_float
 from pointata_jax.alignment.moments import feature_moments
+from pointata_jax.data.array_files import read_arrays
 from pointata_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -246,26 +245,39 @@ def load_source_bank(path: str | os.PathLike, width: int | None = None) -> Sourc
             "`python -m experiments.pretrain`."
         )
     names = ("format", "features", "labels", "class_names", "provenance")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            # A plain .npy loads as an array, without names.
-            arrays = {name: file[name] for name in names if name in getattr(file, "files", ())}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"Source bank {path} cannot be read ({error}): it is damaged or cut short; make or "
-            "fetch it again."
-        ) from error
+    arrays = read_arrays(
+        path,
+        names,
+        damaged="Source bank {path} cannot be read ({why}): it is damaged or cut short; make or "
+        "fetch it again.",
+    )
     if len(arrays) < len(names) or str(arrays["format"]) != FORMAT:
         raise InputError(
             f"{path} is not a source bank of this library (expected the arrays {', '.join(names)} "
             f"and the format '{FORMAT}')."
         )
-    bank = SourceBank(
-        arrays["features"],
-        arrays["labels"],
-        tuple(arrays["class_names"].tolist()),
-        json.loads(str(arrays["provenance"])),
-    )
+    try:
+        provenance = json.loads(str(arrays["provenance"]))
+    except ValueError as error:
+        raise InputError(
+            f"Source bank {path} is damaged: its provenance is no JSON ({error}); make or fetch "
+            "it again."
+        ) from None
+    features, labels, class_names = (arrays[name] for name in names[1:4])
+    if (
+        features.dtype.kind not in "fiu"
+        or class_names.ndim != 1
+        or not isinstance(provenance, dict)
+    ):
+        raise InputError(
+            f"Source bank {path} is damaged: features are {features.dtype}, class names have shape "
+            f"{class_names.shape} and the provenance is a {type(provenance).__name__}; make or "
+            "fetch it again."
+        )
+    try:
+        bank = SourceBank(features, labels, tuple(class_names.tolist()), provenance)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     if width is not None:
         bank.check_width(width)
     return bank

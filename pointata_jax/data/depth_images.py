@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pointata_jax.data.file_faults import unreadable
 from pointata_jax.errors import InputError
 
 
@@ -24,10 +25,8 @@ def read_depth_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             mode, depth = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; unpack it again.") from None
-    except (OSError, ValueError, SyntaxError) as error:  # PIL's words for a broken PNG.
-        raise InputError(f"{path} is cut off or damaged ({error}); unpack it again.") from error
-    if depth.ndim != 2 or not mode.startswith("I"):
+    except Exception as error:
+        raise unreadable(path, error, "unpack it again") from error
+    if depth.ndim != 2 or not depth.size or not mode.startswith("I"):
         raise InputError(f"{path} is of mode {mode}, expected 16 bits of depth; unpack it again.")
     return depth.astype(np.int32)

@@ -2,58 +2,121 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from pointata_jax.data.text_files import decode_text, read_content
 from pointata_jax.errors import InputError
 
+# What stands before OFF: texture coordinates, colors and normals of the vertices, four or any
+# number of dimensions.
+_HEAD = re.compile(r"(?P<what>[A-Za-z0-9]*?)OFF(?P<rest>.*)", re.IGNORECASE)
+_BINARY = re.compile(rb"[A-Za-z0-9]*OFF[ \t]+BINARY", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 
-def read_off(path: Path) -> tuple[np.ndarray, np.ndarray]:
+
+def read_off(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Vertices float64 `[V, 3]` and triangles int64 `[F, 3]` of an OFF file.
 
-    Polygons become fans of triangles. Numbers may follow the word OFF on its line, without a blank
-    even, as they do in some files of ModelNet40.
+    Read are OFF and its forms with normals, colors and texture coordinates of the vertices (NOFF,
+    COFF, STOFF, CNOFF …), of which the coordinates are taken; colors of faces, as integers or
+    fractions in any number, are passed over. Polygons become fans of triangles; faces of one or two
+    corners are none. Numbers may follow the word OFF on its line, without a blank even, as they do
+    in some files of ModelNet40; comments and empty lines may be anywhere.
 
     Raises:
-      InputError: not an OFF file, cut off, or faces of vertices that are not there.
+      InputError: not an OFF file or one without faces, of four or any number of dimensions, binary,
+        cut off, with decimal commas, or with faces of vertices that are not there.
     """
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"mesh {path} cannot be read ({error}): repair or remove it.") from error
-    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    content = read_content(path)
+    if _BINARY.search(content[:200].split(b"\n", 1)[0]):
+        raise InputError(
+            f"mesh {path} is a binary OFF file, which is not read: convert it to a text one."
+        )
+    lines = [line.partition("#")[0].strip() for line in decode_text(content, path).split("\n")]
     lines = [line for line in lines if line]
-    if not lines or not lines[0].startswith("OFF"):
+    head = _HEAD.match(lines[0]) if lines else None
+    rest = head["rest"].strip() if head else ""
+    if head is None or not re.fullmatch(r"[\d\s+-]*", rest):
         raise InputError(f"mesh {path} is not an OFF file: its first word is not OFF.")
-    rows = ([lines[0][3:]] if lines[0][3:].strip() else []) + lines[1:]
+    _check_form(head["what"], lines[0], path)
+    rows = ([rest] if rest else []) + lines[1:]
     try:
-        count, faces = (int(number) for number in rows[0].split()[:2])
+        count, num_faces = _counts(rows[0].split())
         vertices = np.array([row.split()[:3] for row in rows[1 : 1 + count]], np.float64)
-        polygons = [
-            [int(number) for number in row.split()] for row in rows[1 + count : 1 + count + faces]
-        ]
+        faces = [_corners(row.split()) for row in rows[1 + count : 1 + count + num_faces]]
     except (ValueError, IndexError) as error:
+        commas = [word for row in rows for word in row.split() if _DECIMAL_COMMA.fullmatch(word)]
+        if commas:
+            raise InputError(
+                f"mesh {path} has the number {commas[0]!r}: write decimal points, not commas."
+            ) from None
         raise InputError(f"mesh {path} is damaged ({error}): copy it again.") from None
-    if vertices.shape != (count, 3) or len(polygons) != faces:
+    if vertices.shape != (count, 3) or len(faces) != num_faces:
         raise InputError(
-            f"mesh {path} announces {count} vertices and {faces} faces and holds {len(vertices)} "
-            f"and {len(polygons)}: it is cut off, copy it again."
+            f"mesh {path} announces {count} vertices and {num_faces} faces and holds "
+            f"{len(vertices)} and {len(faces)}: it is cut off, copy it again."
         )
+    if any(size != len(corners) for size, corners in faces):
+        raise InputError(f"mesh {path} has a face that lacks corners: copy it again.")
     triangles = [
-        (row[1], row[i], row[i + 1])
-        for row in polygons
-        for i in range(2, row[0])
-        if len(row) > row[0]
+        (corners[0], corners[i], corners[i + 1])
+        for size, corners in faces
+        for i in range(1, size - 1)
     ]
-    if sum(max(row[0] - 2, 0) for row in polygons) != len(triangles) or not triangles:
-        raise InputError(f"mesh {path} has no faces, or a face that lacks corners: copy it again.")
-    corners = np.array(triangles, np.int64)
-    if corners.min() < 0 or corners.max() >= count:
+    if not triangles:
         raise InputError(
-            f"mesh {path} has a face with the vertex {int(corners.max())}, there are {count}."
+            f"mesh {path} has no faces, so there is no surface to draw points from: save its "
+            "vertices as a cloud (.xyz), or remove it."
         )
-    return vertices, corners
+    indices = np.array([corner for _, corners in faces for corner in corners], np.int64)
+    wrong = indices[(indices < 0) | (indices >= count)]
+    if len(wrong):
+        raise InputError(
+            f"mesh {path} has a face with the vertex {int(wrong[0])}, there are {count}."
+        )
+    if len(rows) > 1 + count + num_faces:
+        warnings.warn(
+            f"mesh {path} goes on after its {num_faces} faces; "
+            f"{len(rows) - 1 - count - num_faces} lines were left out.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return vertices, np.array(triangles, np.int64)
+
+
+def _check_form(what: str, line: str, path: str | Path) -> None:
+    """InputError for forms of OFF whose first three numbers are not x, y, z."""
+    # A small n before a large OFF means any number of dimensions, a large one normals.
+    if "4" in what or (what.endswith("n") and line[len(what) :].startswith("OFF")):
+        raise InputError(
+            f"mesh {path} is a {what}OFF file, with vertices of other than three dimensions: "
+            "convert it to a plain OFF file."
+        )
+    if not re.fullmatch(r"(?:ST|C|N)*", what, re.IGNORECASE):
+        raise InputError(f"mesh {path} is not an OFF file: its first word is not OFF.")
+
+
+def _counts(words: list[str]) -> tuple[int, int]:
+    if len(words) not in (2, 3):  # The third, of edges, is of no use.
+        raise ValueError(f"{len(words)} numbers of vertices and faces")
+    count, num_faces = (int(word) for word in words[:2])
+    if count < 0 or num_faces < 0:
+        raise ValueError("a negative number of vertices or faces")
+    return count, num_faces
+
+
+def _corners(words: list[str]) -> tuple[int, list[int]]:
+    """The announced number of corners and the corners that are there; what follows is a color."""
+    size = int(words[0])
+    if size < 0:
+        raise ValueError(f"a face of {size} corners")
+    for word in words[1 + size :]:
+        float(word)
+    return size, [int(word) for word in words[1 : 1 + size]]
 
 
 def surface_points(
@@ -70,9 +133,10 @@ def surface_points(
     Raises:
       InputError: a surface without area, or corners that are not finite.
     """
-    corners = vertices[triangles]
+    corners = np.asarray(vertices, np.float64)[triangles]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = np.linalg.norm(np.cross(first, second), axis=-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # Seen by the check of the total.
+        area = np.linalg.norm(np.cross(first, second), axis=-1)
     total = float(area.sum())
     if not np.isfinite(total) or total <= 0:
         raise InputError("The mesh has no area, or corners that are NaN or infinite.")

@@ -10,37 +10,24 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from pointata_jax.data.array_files import as_floats
+from pointata_jax.data.file_faults import unreadable
 from pointata_jax.errors import InputError
 
 _POINTS, _SIZES = "points", "frame_sizes"
-# What reading a damaged archive, header or pickle may end in; nothing in it is ever executed.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-    EOFError,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    NotImplementedError,
-)
 _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
 def read_frames(path: str | Path, key: str) -> list[np.ndarray]:
-    """The clouds of one recording: T arrays float32 (n, 3), in the units of the file.
+    """The clouds of one recording: T arrays (n, 3), in the units of the file.
 
-    Besides the array `key`, the plain form `points` (all points, flat) with `frame_sizes` is read.
+    They are float32 or narrower where the file is, else float64 (`as_floats`). Besides
+    the array `key`, the plain form `points` (all points, flat) with `frame_sizes` is read.
 
     Raises:
       InputError: the file is missing, cut off or damaged, lacks these arrays, holds a pickle that
@@ -58,29 +45,28 @@ def read_frames(path: str | Path, key: str) -> list[np.ndarray]:
                     with archive.open(members[_SIZES]) as sizes:
                         clouds = _divide(_read_array(points), _read_array(sizes))
             else:
+                found = " ".join(", ".join(members).split()) or "nothing"
                 raise InputError(
-                    f"{path} holds {', '.join(members) or 'nothing'}, expected {key!r}, or "
+                    f"{path} holds {found}, expected {key!r}, or "
                     f"{_POINTS!r} with {_SIZES!r}; take the file from the archive again."
                 )
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; take it from the archive again.") from None
-    except _Refused as error:
-        raise InputError(
-            f"{path} asks to load {error}, which arrays of numbers never need; the file is not "
-            "what it claims to be and was not read."
-        ) from None
+        return _checked(clouds, path)
     except InputError:
         raise
-    except _DAMAGE as error:
+    except _Refused as error:
+        name = " ".join(str(error).split())
         raise InputError(
-            f"{path} is cut off or damaged and cannot be read ({error}); copy it anew or take it "
-            "from the archive again."
-        ) from error
-    return _checked(clouds, path)
+            f"{path} asks to load {name}, which arrays of numbers never need; the file is not what "
+            "it claims to be and was not read."
+        ) from None
+    except Exception as error:  # Nothing in the file was executed.
+        raise unreadable(path, error, "take the file from the archive again") from error
 
 
 def _divide(points: Any, sizes: Any) -> list[np.ndarray]:
     points, sizes = np.asarray(points), np.asarray(sizes)
+    if not points.ndim:
+        raise ValueError(f"{_POINTS} is a single value")
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 0).any():
         raise ValueError(f"{_SIZES} must be a vector of counts")
     if sizes.sum() != len(points):
@@ -89,6 +75,8 @@ def _divide(points: Any, sizes: Any) -> list[np.ndarray]:
 
 
 def _checked(clouds: Any, path: Path) -> list[np.ndarray]:
+    if not isinstance(clouds, list) and not np.ndim(clouds):
+        raise ValueError("a single value where the clouds of the frames belong")
     frames = []
     for index, cloud in enumerate(clouds):
         cloud = np.asarray(cloud)
@@ -99,7 +87,7 @@ def _checked(clouds: Any, path: Path) -> list[np.ndarray]:
             )
         if not len(cloud):
             raise InputError(f"{path}, frame {index} has no points; remove the frame or the file.")
-        frames.append(cloud.astype(np.float32))
+        frames.append(as_floats(cloud))
     if not frames:
         raise InputError(f"{path} has no frames; take the file from the archive again.")
     return frames

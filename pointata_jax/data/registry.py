@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pointata_jax.data.records import (
+    DESCRIPTION,
+    StoredVideos,
+    is_whole,
+    open_records,
+    remove_abandoned,
+    remove_records,
+)
 from pointata_jax.data.schema import column_names, label_names
 from pointata_jax.data.videos import DEFAULT_CACHE_BYTES, VideoSource
 from pointata_jax.errors import InputError
@@ -32,6 +45,10 @@ DATASETS = (
 
 GENERATED = frozenset({"synthetic_actions", "synthetic_timelines", "synthetic_parts"})
 """Data sets that are made by the program and need no data folder."""
+
+_CACHED = re.compile(rf"({'|'.join(DATASETS)})-[0-9a-f]{{12}}/|downloads/")
+_END_BYTES = 4096
+_DISK_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 def builder_class(name: str) -> Any:
@@ -65,8 +82,6 @@ def prepare(
     Raises:
       InputError: unknown data set, missing or empty data folder, or bad data, with what to do.
     """
-    import tensorflow_datasets as tfds
-
     cls = builder_class(name)
     options = dict(options or {})
     if download:
@@ -76,31 +91,42 @@ def prepare(
         data_dir = None
     else:
         data_dir = _check_folder(name, data_dir, getattr(cls, "MANUAL_DOWNLOAD_INSTRUCTIONS", ""))
-        # A builder whose features depend on the folder says how.
-        options_for = getattr(cls, "options_for", None)
-        options = {**(options_for(data_dir) if options_for else {}), **options}
-    folder = Path(cache_dir).expanduser().resolve() / f"{name}-{_digest(cls, data_dir, options)}"
-    try:
-        builder = cls(data_dir=folder, **options)
-    except TypeError as error:
-        # The keywords came from the caller; the builder's own message names the wrong one.
-        raise InputError(f"The data set {name} does not take these options: {error}.") from None
-    records = Path(builder.data_dir)
-    if (records / "dataset_info.json").is_file():
-        return records
-    config = tfds.download.DownloadConfig(
-        manual_dir=None if data_dir is None else str(data_dir), try_download_gcs=False
-    )
-    try:
-        builder.download_and_prepare(
-            download_dir=Path(cache_dir).expanduser().resolve() / "downloads",
-            download_config=config,
-        )
-    except OSError:
-        # Another process may have finished the same folder first; its records are as good as ours.
-        if not (records / "dataset_info.json").is_file():
-            raise
+    cache = _absolute(cache_dir, "cache folder (--cache_dir)")
+    with _faults(name, data_dir, cache):
+        if data_dir is not None:
+            # A builder whose features depend on the folder says how.
+            options_for = getattr(cls, "options_for", None)
+            options = {**(options_for(data_dir) if options_for else {}), **options}
+        digest = _digest(cls, data_dir, options, cache)
+        builder = _builder(cls, name, cache / f"{name}-{digest}", options)
+        records = Path(builder.data_dir)
+        if is_whole(records):
+            return records
+        _prepare(builder, data_dir, cache)
+        if _digest(cls, data_dir, options, cache) != digest:
+            remove_records(records)
+            raise InputError(
+                f"The files in {data_dir} changed while they were read: wait until nothing writes "
+                "there, and start again."
+            )
     return records
+
+
+def splits(
+    name: str,
+    data_dir: str | Path | None,
+    *,
+    cache_dir: str | Path,
+    download: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Names of the splits of a data set, prepared if need be; no video is read.
+
+    Args:
+      name, data_dir, cache_dir, download, options: see `prepare`.
+    """
+    records = prepare(name, data_dir, cache_dir=cache_dir, download=download, options=options)
+    return tuple(open_records(records).info.splits)
 
 
 def load_source(
@@ -120,16 +146,14 @@ def load_source(
       split: name of a split, such as "train" or "test"; tfds slices such as "train[:10]" work too.
       cache_bytes: memory for decoded videos.
     """
-    import tensorflow_datasets as tfds
-
     records = prepare(name, data_dir, cache_dir=cache_dir, download=download, options=options)
-    builder: Any = tfds.builder_from_directory(str(records))
+    builder = open_records(records)
     known = tuple(builder.info.splits)
     if split.split("[")[0] not in known:
         raise InputError(f"{name} has no split {split!r}; its splits are {', '.join(known)}.")
     features = builder.info.features
     return VideoSource(
-        builder.as_data_source(split),
+        StoredVideos(builder, split),
         columns=column_names(features),
         label_names=label_names(features),
         name=f"{name} ({split})",
@@ -138,25 +162,163 @@ def load_source(
     )
 
 
+def _builder(cls: Any, name: str, folder: Path, options: Mapping[str, Any]) -> Any:
+    known, config = list(cls.builder_configs), options.get("config")
+    if isinstance(config, str) and known and config not in known:
+        raise InputError(
+            f"The data set {name} has no variant {config!r}; its variants are {', '.join(known)}."
+        )
+    try:
+        try:
+            return cls(data_dir=folder, **options)
+        except Exception:
+            # A builder reads what describes its records, which may be damaged.
+            damaged = [path.parent for path in folder.rglob(DESCRIPTION)]
+            damaged = [path for path in damaged if not is_whole(path)]
+            if not damaged:
+                raise
+            for path in damaged:
+                remove_records(path)
+            return cls(data_dir=folder, **options)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        # The keywords came from the caller; the builder's own message names the wrong one.
+        raise InputError(
+            f"The data set {name} does not take these options: {_one_line(error)}."
+        ) from None
+
+
+def _prepare(builder: Any, data_dir: Path | None, cache: Path) -> None:
+    """Writes the records of a builder; what is there and not whole is made again."""
+    import tensorflow_datasets as tfds
+
+    records = Path(builder.data_dir)
+    if not is_whole(records):
+        remove_records(records)
+    remove_abandoned(records)
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if data_dir is None else str(data_dir), try_download_gcs=False
+    )
+    try:
+        builder.download_and_prepare(download_dir=cache / "downloads", download_config=config)
+    except OSError:
+        # Another process may have finished the same folder first; its records are as good as ours.
+        if not is_whole(records):
+            raise
+
+
+@contextlib.contextmanager
+def _faults(name: str, data_dir: Path | None, cache: Path) -> Iterator[None]:
+    """What goes wrong while a data set is prepared becomes a sentence about the place at fault."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise _folder_fault(error, name, data_dir, cache) from error
+    except Exception as error:
+        if any(words in str(error) for words in _DISK_FULL):
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(cache))
+            raise _folder_fault(full, name, data_dir, cache) from error
+        raise _not_prepared(name, data_dir, cache, error) from error
+
+
+def _folder_fault(error: OSError, name: str, data_dir: Path | None, cache: Path) -> InputError:
+    """The sentence about the folder whose file or disk an OSError is about."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    why = error.strerror or _one_line(error)
+    in_cache = path is not None and (path.is_relative_to(cache) or cache.is_relative_to(path))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(
+            f"There is no space left for prepared records in {cache}: make room, or give another "
+            "folder (--cache_dir)."
+        )
+    if in_cache:
+        place = f"{cache} ({why})" if path == cache else f"{cache} ({path}: {why})"
+        return InputError(
+            f"Prepared records cannot be kept in the folder {place}: give one that can be written "
+            "to (--cache_dir)."
+        )
+    if path is not None and data_dir is not None and path.is_relative_to(data_dir):
+        return InputError(
+            f"{path} cannot be read ({why}): check that it is still there and its rights, or give "
+            "another folder (--data_dir)."
+        )
+    return _not_prepared(name, data_dir, cache, error)
+
+
+def _not_prepared(name: str, data_dir: Path | None, cache: Path, error: Exception) -> InputError:
+    source = "" if data_dir is None else f" from {data_dir}"
+    return InputError(
+        f"The data set {name} could not be prepared{source} in {cache} ({type(error).__name__}: "
+        f"{_one_line(error)}): check that the data are whole and in their published layout."
+    )
+
+
+def _absolute(folder: str | Path, what: str) -> Path:
+    try:
+        return Path(folder).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # A loop of links, an unknown ~name, NUL.
+        raise InputError(
+            f"The {what} {str(folder)!r} cannot be found ({_one_line(error)}); give another."
+        ) from None
+
+
 def _check_folder(name: str, data_dir: str | Path | None, instructions: str) -> Path:
     if data_dir is None:
         raise InputError(f"The data set {name} needs a data folder (--data_dir). {instructions}")
-    folder = Path(data_dir).expanduser().resolve()
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist. {instructions}")
-    if not any(folder.iterdir()):
-        raise InputError(f"The data folder {folder} is empty. {instructions}")
+    folder = _absolute(data_dir, "data folder (--data_dir)")
+    try:
+        if not folder.exists():
+            raise InputError(f"The data folder {folder} does not exist. {instructions}")
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} is a file; the data folder (--data_dir) is the folder that holds the "
+                f"data. {instructions}"
+            )
+        if not any(folder.iterdir()):
+            raise InputError(f"The data folder {folder} is empty. {instructions}")
+    except OSError as error:
+        raise InputError(
+            f"The data folder {folder} cannot be read ({error.strerror}): check its rights, or "
+            "give another (--data_dir)."
+        ) from None
     return folder
 
 
-def _digest(cls: Any, data_dir: Path | None, options: Mapping[str, Any]) -> str:
-    """Short digest of what decides the records: options, folder, and the files read from it."""
+def _digest(cls: Any, data_dir: Path | None, options: Mapping[str, Any], cache: Path) -> str:
+    """Short digest of what decides the records: options, folder, and the files read from it.
+
+    The version of the builder is part of the path below the folder that bears the digest. Prepared
+    records are no source, even where the cache lies in the data folder.
+    """
     parts: list[Any] = [sorted((key, repr(value)) for key, value in options.items())]
     if data_dir is not None:
         parts.append(str(data_dir))
         # A builder that can name its files notices when they change.
         list_files = getattr(cls, "source_files", None)
-        for path in list_files(data_dir) if list_files else ():
-            status = Path(path).stat()
-            parts.append((str(path), status.st_size, status.st_mtime_ns))
+        for path in map(Path, list_files(data_dir) if list_files else ()):
+            if not (path.is_relative_to(cache) and _CACHED.match(str(path.relative_to(cache)))):
+                parts.append((str(path), *_fingerprint(path)))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _fingerprint(path: Path) -> tuple[int, int, str]:
+    """Size, time of change and last bytes of a file.
+
+    Time and size alone miss a file that was replaced by one of the same shape with its time kept,
+    as archives, backups and version control do. A zip archive, and so an npz file, ends with
+    checksums of all its members, and most lists and descriptions fit as a whole.
+    """
+    status = path.stat()
+    end = b""
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb") as file:
+            file.seek(max(0, status.st_size - _END_BYTES))
+            end = file.read(_END_BYTES)
+    return status.st_size, status.st_mtime_ns, hashlib.sha256(end).hexdigest()[:16]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pointata_jax.data.precision import as_float32, check_finite, check_resolution, real_numbers
 from pointata_jax.errors import InputError
 
 COORDINATES = ("x", "y", "z")
@@ -114,8 +115,12 @@ def make_example(
     num_classes: int,
     kind: Kind = "clip",
     frame_sizes: Sequence[int] | np.ndarray | None = None,
+    columns: Sequence[str] = (),
 ) -> dict[str, Any]:
     """One validated video in the form that `video_features` stores.
+
+    Points may be of any real numeric type. They become float32 as `precision.as_float32` says:
+    coordinates that lie far from the origin are moved by one vector for the whole video first.
 
     Args:
       frames: T arrays [n_t, C]; or, with `frame_sizes`, all points flat [ΣN, C].
@@ -125,66 +130,78 @@ def make_example(
       num_classes: labels lie in [0, num_classes); a frame or a point may also be `IGNORED`.
       kind: "clip", "frame" or "point".
       frame_sizes: points of each frame [T], when `frames` is flat.
+      columns: names of the columns, for errors.
 
     Raises:
       InputError: no frames, a frame without points, sizes that do not add up, NaN or infinite
-        values, or a label out of range; the sentence names the video and the frame.
+        values or such that float32 does not hold, or a label out of range; the sentence names the
+        video and the frame.
     """
+    where = f"Video {video_id!r}"
     if frame_sizes is None:
-        points, sizes = _flatten(frames, video_id)
+        points, sizes = _flatten(frames, where)
     else:
-        points = np.asarray(frames, np.float32)
-        sizes = np.asarray(frame_sizes, np.int32)
+        points, sizes = real_numbers(frames, where), _sizes(frame_sizes, where)
     if points.ndim != 2 or points.shape[1] < 3:
         raise InputError(
-            f"Video {video_id!r}: points have shape {points.shape}, expected [points, C] with at "
+            f"{where}: points have shape {points.shape}, expected [points, C] with at "
             "least the columns x, y, z."
         )
-    if sizes.ndim != 1 or not len(sizes):
-        raise InputError(f"Video {video_id!r} has no frames; remove it from the data set.")
+    if not len(sizes):
+        raise InputError(f"{where} has no frames; remove it from the data set.")
     if (sizes <= 0).any():
         frame = int(np.flatnonzero(sizes <= 0)[0])
+        raise InputError(f"{where}, frame {frame} has no points; drop such frames before storing.")
+    if sum(sizes.tolist()) != len(points):
         raise InputError(
-            f"Video {video_id!r}, frame {frame} has no points; drop such frames before storing."
-        )
-    if int(sizes.sum()) != len(points):
-        raise InputError(
-            f"Video {video_id!r}: the frame sizes add up to {int(sizes.sum())}, but there are "
+            f"{where}: the frame sizes add up to {sum(sizes.tolist())}, but there are "
             f"{len(points)} points; the file is damaged or cut off."
         )
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
-        first = int(np.flatnonzero(~finite)[0])
-        frame = int(np.searchsorted(np.cumsum(sizes), first, side="right"))
-        raise InputError(
-            f"Video {video_id!r}, frame {frame} holds NaN or infinite values ({(~finite).sum()} "
-            "such points in the video); clean the source file."
-        )
+    check_finite(points, sizes, where)
+    check_resolution(points, where)
     field = label_field(kind)
     checked = _check_labels(labels, kind, video_id, len(sizes), len(points), num_classes)
     return {
-        "points": points,
-        "frame_sizes": sizes,
+        "points": as_float32(points, where, columns),
+        "frame_sizes": sizes.astype(np.int32),
         field: int(checked) if kind == "clip" else checked,
         "video_id": video_id,
         "subject": str(subject),
     }
 
 
+def _sizes(frame_sizes: Sequence[int] | np.ndarray, where: str) -> np.ndarray:
+    """Sizes of frames, int [T], in a type that holds them all."""
+    sizes = np.asarray(frame_sizes)
+    if not sizes.size:
+        return np.zeros(0, np.int64)
+    if sizes.ndim != 1 or sizes.dtype.kind not in "iu":
+        raise InputError(
+            f"{where}: the frame sizes are {sizes.dtype} of shape {sizes.shape}, expected one "
+            "integer for each frame."
+        )
+    return sizes
+
+
 def _flatten(
-    frames: Sequence[np.ndarray] | np.ndarray, video_id: str
+    frames: Sequence[np.ndarray] | np.ndarray, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    arrays = [np.asarray(frame, np.float32) for frame in frames]
+    arrays = [real_numbers(frame, f"{where}, frame {i}") for i, frame in enumerate(frames)]
     if not arrays:
-        raise InputError(f"Video {video_id!r} has no frames; remove it from the data set.")
+        raise InputError(f"{where} has no frames; remove it from the data set.")
+    for index, frame in enumerate(arrays):
+        if frame.ndim and not len(frame):
+            raise InputError(
+                f"{where}, frame {index} has no points; drop such frames before storing."
+            )
     width = arrays[0].shape[-1] if arrays[0].ndim == 2 else -1
     for index, frame in enumerate(arrays):
         if frame.ndim != 2 or frame.shape[1] != width:
             raise InputError(
-                f"Video {video_id!r}, frame {index} has shape {frame.shape}; every frame must be "
+                f"{where}, frame {index} has shape {frame.shape}; every frame must be "
                 "[points, C] with the same C."
             )
-    sizes = np.array([len(frame) for frame in arrays], np.int32)
+    sizes = np.array([len(frame) for frame in arrays], np.int64)
     return np.concatenate(arrays), sizes
 
 

@@ -20,13 +20,19 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pointata_jax.data.meshes import read_off, surface_points
+from pointata_jax.data.array_files import read_npy
+from pointata_jax.data.cloud_files import DAMAGED, Sampler, mesh_points, random_points
+from pointata_jax.data.cloud_tables import read_table
+from pointata_jax.data.file_faults import unreadable
+from pointata_jax.data.folder_walk import sub_folders, walk_files
+from pointata_jax.data.text_files import read_lines
 from pointata_jax.errors import InputError
 
 SPLITS = ("train", "test")
@@ -100,10 +106,8 @@ SHAPENET55: dict[str, str] = {
 }
 """Class name of each of ShapeNet's taxonomy numbers, in label order."""
 
-_SHAPENET_NAME = re.compile(r"(\d{8})-(.+)\.npy")
-
-Sampler = Callable[[int, np.random.Generator], np.ndarray]
-"""Draws N points [N, 3] of one shape."""
+# The published list names two shapes without an id, 04379243-.npy and 02747177-.npy.
+_SHAPENET_NAME = re.compile(r"(\d{8})-(.*)\.npy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +128,35 @@ class Archive:
 
 
 def recognise(folder: Path) -> str | None:
-    """The layout of a folder, a key of `COUNTS`, or None for a plain folder of clouds."""
-    if (folder / "shape_names.txt").is_file() and list(folder.glob("*_files.txt")):
+    """The layout of a folder, a key of `COUNTS`, or None for a plain folder of clouds.
+
+    An archive may also be the only sub-folder of the folder, as unpacking it often leaves it.
+    """
+    return _recognised(folder)[0]
+
+
+def _recognised(folder: Path) -> tuple[str | None, Path]:
+    """The layout and the folder that has it."""
+    layout = _layout(folder)
+    if layout is None:
+        inside = sub_folders(folder)
+        if len(inside) == 1 and (below := _layout(inside[0])) is not None:
+            return below, inside[0]
+    return layout, folder
+
+
+def _layout(folder: Path) -> str | None:
+    if (folder / "shape_names.txt").is_file() and any(
+        (folder / f"{split}_files.txt").is_file() for split in SPLITS
+    ):
         return "modelnet40_h5"
     if (folder / "modelnet40_shape_names.txt").is_file():
         return "modelnet40_txt"
     if _shapenet_lists(folder) is not None:
         return "shapenet55"
-    for path in sorted(folder.iterdir()):
-        if any(next((path / split).glob("*.off"), None) for split in SPLITS):
+    for path in sub_folders(folder):
+        parts = [part for part in sub_folders(path) if part.name in SPLITS]
+        if any(walk_files(part, (".off",), depth=1).files for part in parts):
             return "modelnet40_off"
     return None
 
@@ -158,7 +182,7 @@ def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False
         "modelnet40_off": _off,
         "shapenet55": _shapenet,
     }
-    archive = readers[layout](folder, split, partial)
+    archive = readers[layout](_recognised(folder)[1], split, partial)
     wanted = COUNTS[layout][split]
     if archive.count != wanted and not partial:
         raise InputError(
@@ -170,36 +194,12 @@ def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False
     return archive
 
 
-def random_points(cloud: np.ndarray) -> Sampler:
-    """Draws points of a cloud [M, 3], all different as long as there are enough."""
-
-    def sample(num_points: int, rng: np.random.Generator) -> np.ndarray:
-        return cloud[rng.choice(len(cloud), num_points, replace=len(cloud) < num_points)]
-
-    return sample
-
-
-def mesh_points(path: Path, *, z_up: bool = False) -> Sampler:
-    """Draws points of the surface of an OFF file; `z_up` turns it so that y is up."""
-    vertices, triangles = read_off(path)
-    if z_up:
-        vertices = vertices[:, [0, 2, 1]] * [1.0, 1.0, -1.0]
-
-    def sample(num_points: int, rng: np.random.Generator) -> np.ndarray:
-        try:
-            return surface_points(vertices, triangles, num_points, rng)
-        except InputError as error:
-            raise InputError(f"mesh {path}: {error} Repair or remove it.") from None
-
-    return sample
-
-
 def _hdf5(folder: Path, split: str, partial: bool) -> Archive:
     names = _lines(folder / "shape_names.txt")
     _check_classes(names, folder / "shape_names.txt", partial)
     listed = _lines(folder / f"{split}_files.txt")
     # The lists name files by where their authors had them.
-    files = [folder / Path(line).name for line in listed]
+    files = [folder / re.split(r"[\\/]", line)[-1] for line in listed]
     files = _present(files, folder / f"{split}_files.txt", partial)
     count = sum(len(_hdf5_arrays(path, len(names), labels_only=True)[1]) for path in files)
 
@@ -229,9 +229,12 @@ def _hdf5_arrays(
             clouds = np.zeros((0, 0, 3)) if labels_only else np.asarray(data[...])
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}): it is cut off or no HDF5 file; get it again."
+    except Exception as error:
+        raise unreadable(
+            path,
+            error,
+            "get it again",
+            sentence="{path} cannot be read ({why}): it is cut off or no HDF5 file; {advice}.",
         ) from None
     if len(shape) != 3 or shape[2] != 3 or not np.issubdtype(dtype, np.floating):
         raise InputError(f"{path}: data is {dtype} {shape}, expected floats [S, points, 3].")
@@ -270,29 +273,26 @@ def _text(folder: Path, split: str, partial: bool) -> Archive:
     return Archive("modelnet40_txt", names, len(files), shapes())
 
 
-def read_table(path: Path) -> np.ndarray:
-    """The first three columns [M, 3] of a text file of numbers, with commas or blanks."""
-    try:
-        with path.open() as file:
-            delimiter = "," if "," in file.readline() else None
-        cloud = np.loadtxt(path, delimiter=delimiter, usecols=(0, 1, 2), ndmin=2)
-    except (ValueError, OSError, IndexError) as error:
-        raise InputError(
-            f"shape file {path} cannot be read ({error}): repair or remove it."
-        ) from error
-    if not len(cloud):
-        raise InputError(f"shape file {path} must hold points [N, 3], found none.")
-    return cloud
-
-
 def _off(folder: Path, split: str, partial: bool) -> Archive:
     classes = [
         path.name
-        for path in sorted(folder.iterdir())
-        if any((path / part).is_dir() for part in SPLITS)
+        for path in sub_folders(folder)
+        if any(part.name in SPLITS for part in sub_folders(path))
     ]
     _check_classes(tuple(classes), folder, partial)
-    files = [path for name in classes for path in sorted((folder / name / split).glob("*.off"))]
+    walk = walk_files(folder, (".off",))
+    walk.report()
+    places = {(name, part) for name in classes for part in SPLITS}
+    inside = [path for path in walk.files if path.relative_to(folder).parts[:-1] in places]
+    others = sorted(set(walk.files) - set(inside))
+    if others:
+        warnings.warn(
+            f"{len(others)} meshes are not in <class>/train or <class>/test of {folder} and were "
+            f"left out, such as {others[0]}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    files = [path for path in inside if path.parent.name == split]
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
         for path in files:
@@ -306,10 +306,12 @@ def _shapenet_lists(folder: Path) -> Path | None:
     for place in (folder, folder / "ShapeNet-55"):
         for split in SPLITS:
             path = place / f"{split}.txt"
-            if path.is_file():
-                with path.open(errors="replace") as file:
-                    if _SHAPENET_NAME.fullmatch(file.readline().strip()):
-                        return place
+            try:
+                first = read_lines(path)[:1]
+            except InputError:  # None there, or no list: a cloud may have such a name.
+                continue
+            if first and _SHAPENET_NAME.fullmatch(first[0]):
+                return place
     return None
 
 
@@ -331,12 +333,7 @@ def _shapenet(folder: Path, split: str, partial: bool) -> Archive:
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
         for path in files:
-            try:
-                cloud = np.load(path, allow_pickle=False)
-            except (ValueError, OSError, EOFError) as error:
-                raise InputError(
-                    f"shape file {path} cannot be read ({error}): repair or remove it."
-                ) from error
+            cloud = read_npy(path, damaged=DAMAGED)
             if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
                 raise InputError(
                     f"shape file {path} must hold points [N, 3], found shape {cloud.shape}."
@@ -353,7 +350,7 @@ def _lines(path: Path) -> tuple[str, ...]:
     """The lines of a list that are not empty; InputError if it is missing or repeats one."""
     if not path.is_file():
         raise InputError(f"The list {path} is missing: copy the whole archive.")
-    lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    lines = tuple(read_lines(path))
     if len(set(lines)) != len(lines):
         twice = collections.Counter(lines).most_common(1)[0][0]
         raise InputError(f"{path} lists {twice!r} twice: copy it again.")
@@ -361,15 +358,23 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 
 def _present(files: list[Path], listed: Path, partial: bool) -> list[Path]:
-    if partial:
-        return [path for path in files if path.is_file()]
-    for path in files:
-        if not path.is_file():
-            raise InputError(
-                f"{listed} names {path.name}, and {path} is not there; complete the copy, or give "
-                "partial=True to use what is there."
-            )
-    return files
+    there = [path for path in files if path.is_file()]
+    present = set(there)
+    missing = [path for path in files if path not in present]
+    if missing and not partial:
+        path = missing[0]
+        raise InputError(
+            f"{listed} names {path.name}, and {path} is not there; complete the copy, or give "
+            "partial=True to use what is there."
+        )
+    if missing:
+        warnings.warn(
+            f"{listed} names {len(missing)} files that are not there and were left out, such as "
+            f"{missing[0]}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return there
 
 
 def _check_classes(names: tuple[str, ...], where: Path, partial: bool) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from pointata_jax.data import shape_archives
+from pointata_jax.data import cloud_files, shape_archives
+from pointata_jax.data.array_files import read_arrays
+from pointata_jax.data.folder_walk import walk_files
+from pointata_jax.data.precision import check_resolution
 from pointata_jax.errors import InputError
 
-_SUFFIXES = (".npy", ".npz", ".txt", ".xyz", ".pts", ".off")
+_SHAPES_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +39,20 @@ class Shapes:
 
 
 def unit_sphere(points: np.ndarray) -> np.ndarray:
-    """Centres clouds `[..., N, 3]` at their centroid and scales them to radius 1."""
-    centred = points - points.mean(-2, keepdims=True)
-    radius = np.sqrt(np.square(centred).sum(-1, keepdims=True)).max(-2, keepdims=True)
-    return centred / np.maximum(radius, 1e-9)
+    """Centers clouds `[..., N, 3]` at their centroid and scales them to radius 1; float64.
+
+    All arithmetic is done in float64, whatever numbers come in, so that neither a far origin nor
+    a narrow type costs digits. A cloud that is one point many times stays in the origin.
+    """
+    points = np.asarray(points, np.float64)
+    # From a point of the cloud, so that the sum for the mean stays as small as the cloud.
+    near = points - points[..., :1, :]
+    centered = near - near.mean(-2, keepdims=True)
+    largest = np.abs(centered).max((-2, -1), keepdims=True)
+    # In two steps, since squares of very small or large coordinates are not finite numbers.
+    centered = centered / np.where(largest > 0, largest, 1.0)
+    radius = np.sqrt(np.square(centered).sum(-1, keepdims=True)).max(-2, keepdims=True)
+    return centered / np.where(radius > 0, radius, 1.0)
 
 
 def load_shapes(
@@ -55,28 +67,28 @@ def load_shapes(
 
     A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally
     `label` `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with
-    `points`, text with three columns, or a mesh in .off, sampled by area); the names of sub-folders
-    are the classes. ModelNet40 and ShapeNet-55 are recognised by their layouts
+    `points`, text with columns as `cloud_tables` reads them, or a mesh in .off, sampled by area);
+    the names of sub-folders are the classes, and what was left out is said in a UserWarning
+    (`folder_walk`). ModelNet40 and ShapeNet-55 are recognised by their layouts
     (`pointata_jax.data.shape_archives`).
 
     Args:
       path: file or folder.
-      num_points: points per shape after sampling; smaller clouds repeat points.
+      num_points: points per shape after sampling; smaller clouds repeat points. The clouds of a
+        packed file are cut to their first `num_points`, and stay as they are where they have fewer.
       seed: of the sampling of a folder's clouds.
       split: "train" or "test", for archives that have them.
       partial: use an archive whose counts are not the published ones.
 
     Raises:
-      InputError: missing, empty or damaged input, or coordinates that are not finite.
+      InputError: missing, empty or damaged input, coordinates that are not finite, or a shape whose
+        points are all the same.
     """
     path = Path(path)
+    if num_points < 1:
+        raise InputError(f"num_points is {num_points}; a shape needs at least one point.")
     if path.is_file():
-        points, labels, names = _read_packed(path)
-        points = points[:, :num_points]
-        bad = np.flatnonzero(~np.isfinite(points).all((1, 2)))
-        if bad.size:
-            raise _not_finite(f"shape {bad[0]} of {path}")
-        return Shapes(unit_sphere(points).astype(np.float32), labels.astype(np.int32), names)
+        return _read_packed(path, num_points)
     if not path.is_dir():
         raise InputError(
             f"shapes {path} do not exist: give --shapes a packed .npz file or a folder of clouds."
@@ -93,77 +105,85 @@ def load_shapes(
     # One after the other: an archive of 50,000 clouds of 8,192 points would fill 5 GB.
     for index, (sample, label, name) in enumerate(shapes):
         cloud = sample(num_points, rng)
-        if not np.isfinite(cloud).all():
-            raise _not_finite(name)
+        _check_coordinates(cloud, name)
         points[index], labels[index] = unit_sphere(cloud), label
     return Shapes(points, labels, names)
 
 
-def _not_finite(name: str) -> InputError:
-    return InputError(f"{name} has coordinates that are NaN or infinite: repair it.")
+def _check_coordinates(cloud: np.ndarray, name: str) -> None:
+    if not np.isfinite(cloud).all():
+        raise InputError(f"{name} has coordinates that are NaN or infinite: repair it.")
+    check_resolution(cloud, name)
+    if len(cloud) > 1 and (cloud == cloud[0]).all():
+        raise InputError(f"{name} has all its points in one place: repair or remove it.")
 
 
-def _read_packed(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("points", "label", "classes") if key in file}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+def _read_packed(path: Path, num_points: int) -> Shapes:
+    arrays = read_arrays(
+        path,
+        ("points", "label", "classes"),
+        damaged="shapes file {path} cannot be read ({why}): it is truncated or no npz; get it "
+        "again.",
+    )
+    stored = arrays.get("points", np.zeros(0))
+    if (
+        stored.ndim != 3
+        or stored.shape[2] != 3
+        or not stored.size
+        or stored.dtype.kind not in "fiu"
+    ):
+        raise InputError(f"shapes file {path} needs an array `points` of numbers, shape [S, N, 3].")
+    names = _class_names(arrays.get("classes", np.zeros(0, "U1")), path)
+    labels = arrays.get("label", np.full(len(stored), -1))
+    labels = labels[:, 0] if labels.shape == (len(stored), 1) else labels
+    fits = labels.shape == (len(stored),) and labels.dtype.kind in "iu"
+    if not fits or labels.min() < -1 or labels.max() >= len(names):
         raise InputError(
-            f"shapes file {path} cannot be read ({error}): it is truncated or no npz; get it again."
-        ) from error
-    points = arrays.get("points")
-    if points is None or points.ndim != 3 or points.shape[2] != 3 or not len(points):
-        raise InputError(f"shapes file {path} needs an array `points` of shape [S, N, 3].")
-    # Integer coordinates are fixed-point numbers: the largest integer stands for 1.
-    if np.issubdtype(points.dtype, np.integer):
-        points = points / np.iinfo(points.dtype).max
-    labels = arrays.get("label", np.full(len(points), -1))
-    names = tuple(str(name) for name in arrays.get("classes", ()))
-    if labels.shape != (len(points),) or (len(labels) and labels.max() >= max(len(names), 0)):
-        raise InputError(f"shapes file {path}: `label` must be [S] with indices into `classes`.")
-    return points, labels, names
+            f"shapes file {path}: `label` must be integers [S], indices into `classes` or -1."
+        )
+    stored = stored[:, :num_points]
+    points = np.empty(stored.shape, np.float32)
+    # Part by part: in float64 the whole would fill twice the memory.
+    for start in range(0, len(stored), _SHAPES_AT_ONCE):
+        part = stored[start : start + _SHAPES_AT_ONCE].astype(np.float64)
+        # Integer coordinates are fixed-point numbers: the largest integer stands for 1.
+        if stored.dtype.kind in "iu":
+            part /= np.iinfo(stored.dtype).max
+        for index, cloud in enumerate(stored[start : start + len(part)], start):
+            _check_coordinates(cloud, f"shape {index} of {path}")
+        points[start : start + len(part)] = unit_sphere(part)
+    return Shapes(points, labels.astype(np.int32), names)
+
+
+def _class_names(stored: np.ndarray, path: Path) -> tuple[str, ...]:
+    if stored.ndim != 1 or stored.dtype.kind not in "US" and stored.size:
+        raise InputError(f"shapes file {path}: `classes` must be a list of names.")
+    return tuple(
+        name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        for name in stored.tolist()
+    )
 
 
 def _list_folder(
     path: Path,
-) -> tuple[int, tuple[str, ...], Iterator[tuple[shape_archives.Sampler, int, str]]]:
-    files = sorted(f for f in path.rglob("*") if f.suffix in _SUFFIXES)
-    if not files:
+) -> tuple[int, tuple[str, ...], Iterator[tuple[cloud_files.Sampler, int, str]]]:
+    walk = walk_files(path, cloud_files.SUFFIXES, names=cloud_files.is_cloud_name)
+    if not walk.files:
         raise InputError(
-            f"folder {path} holds no shapes ({', '.join(_SUFFIXES)}): give --shapes a folder of "
-            "clouds, one file each."
+            f"folder {path} holds no shapes ({', '.join(cloud_files.SUFFIXES)}): give --shapes a "
+            f"folder of clouds, one file each. {walk.sentence()}".rstrip()
         )
-    classes = [f.parent.relative_to(path).as_posix() for f in files]
+    walk.report(stacklevel=3)
+    files = walk.files
+    classes = [file.parent.relative_to(path).as_posix() for file in files]
     names = tuple(sorted(set(classes) - {"."}))
 
-    def shapes() -> Iterator[tuple[shape_archives.Sampler, int, str]]:
+    def shapes() -> Iterator[tuple[cloud_files.Sampler, int, str]]:
         for file, name in zip(files, classes, strict=True):
             label = names.index(name) if name in names else -1
-            yield _sampler(file), label, f"shape file {file}"
+            yield cloud_files.open_cloud(file), label, f"shape file {file}"
 
     return len(files), names, shapes()
-
-
-def _sampler(file: Path) -> shape_archives.Sampler:
-    if file.suffix == ".off":
-        return shape_archives.mesh_points(file)
-    if file.suffix not in (".npy", ".npz"):
-        return shape_archives.random_points(shape_archives.read_table(file))
-    try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                cloud = arrays["points"]
-        else:
-            cloud = np.load(file, allow_pickle=False)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"shape file {file} cannot be read ({error}): repair or remove it."
-        ) from error
-    if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
-        raise InputError(f"shape file {file} must hold points [N, 3], found shape {cloud.shape}.")
-    if not np.issubdtype(cloud.dtype, np.number):
-        raise InputError(f"shape file {file} holds {cloud.dtype}, expected numbers.")
-    return shape_archives.random_points(cloud[:, :3])
 
 
 class PairBatches:

@@ -38,6 +38,10 @@ def manual_folder(dl_manager: Any, where: str) -> Path:
     except AssertionError as error:  # tfds: missing or empty, with the path in the text.
         what = str(error).split(" Create it")[0].strip().rstrip(".")
         raise InputError(f"{what}: no data folder. {where}") from None
+    except OSError as error:
+        raise InputError(
+            f"The data folder cannot be read ({error}): change its rights. {where}"
+        ) from None
 
 
 def split_shards(

@@ -147,3 +147,25 @@ def test_import_does_not_bring_the_transport_library():
     code = "import sys, pointata_jax.alignment; print('ott' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"provenance": np.array("{")}, "bank.npz is damaged: its provenance is no JSON"),
+        ({"provenance": np.array("3")}, "bank.npz is damaged: .* the provenance is a int"),
+        ({"class_names": np.array("abcd")}, r"bank.npz is damaged: .* class names have shape \(\)"),
+        ({"features": np.full((60, 6), "a")}, "bank.npz is damaged: features are <U1"),
+        ({"features": np.full((60, 6), np.nan)}, "bank.npz: The source bank holds features that"),
+        ({"labels": np.zeros(60)}, "bank.npz: Labels of a source bank are integers"),
+        ({"labels": np.array(["a", None], object)}, "bank.npz cannot be read .*pickle"),
+    ],
+)
+def test_odd_files_are_named(bank, changes, sentence, tmp_path):
+    path = tmp_path / "bank.npz"
+    save_source_bank(path, bank)
+    with np.load(path) as file:
+        arrays = dict(file) | changes
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=sentence):
+        load_source_bank(path)

@@ -255,3 +255,51 @@ def test_records_are_found_through_the_registry(tmp_path):
     assert len(source) == 5
     with pytest.raises(InputError, match="'hoi4d'|does not take these options"):
         registry.prepare("hoi4d", tmp_path / "raw", cache_dir=tmp_path, options={"size": 1})
+
+
+def test_columns_of_labels_large_names_links_and_wide_coordinates(tmp_path):
+    files = write(tmp_path / "store")
+    pcd = files["train1.h5"]["pcd"].astype(np.float64) * 0.3
+    change(tmp_path / "store" / "train1.h5", "label", files["train1.h5"]["label"][..., None])
+    change(tmp_path / "store" / "train1.h5", "pcd", pcd + [388096.0, 3948996.0, 40.0])
+    (tmp_path / "store" / "train2.h5").rename(tmp_path / "store" / "Train2.H5")
+    (tmp_path / "store" / "._train2.h5").write_bytes(b"\0")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "linked").symlink_to(tmp_path / "store")
+    refs = sequences.find_sequences(tmp_path / "raw", ACTION, partial=True)
+    assert [ref.path.name for ref in refs[::30]][:2] == ["train1.h5", "Train2.H5"]
+    points, labels = sequences.read_sequence(refs[7], ACTION)
+    np.testing.assert_array_equal(labels, files["train1.h5"]["label"][7])
+    np.testing.assert_array_equal(points, pcd[7] + [388096.0, 3948996.0, 40.0])
+    with pytest.warns(UserWarning, match="hidden entries: 1, such as linked/._train2.h5"):
+        videos_of = videos(build(tmp_path, tmp_path / "raw"), "train")
+    stored = videos_of["train-00007"]["points"].astype(np.float64)
+    wanted = pcd[7].reshape(-1, 3)
+    np.testing.assert_allclose(stored - stored.mean(0), wanted - wanted.mean(0), atol=1e-6)
+
+
+def test_groups_folders_and_foreign_files_in_place_of_arrays(tmp_path):
+    write(tmp_path / "raw")
+    path = tmp_path / "raw" / "train1.h5"
+    with h5py.File(path, "a") as file:
+        del file["pcd"]
+        file.create_group("pcd")
+    with pytest.raises(InputError, match="train1.h5 lacks the data set pcd"):
+        build(tmp_path, tmp_path / "raw")
+    with h5py.File(path, "a") as file:
+        del file["pcd"]
+        file["pcd"] = 3.0
+    with pytest.raises(InputError, match=r"train1.h5: pcd has shape \(\), expected"):
+        build(tmp_path, tmp_path / "raw")
+    np.savez(path, pcd=np.zeros((3, 4, 3, 3)))
+    (tmp_path / "raw" / "train1.h5.npz").rename(path)
+    with pytest.raises(InputError, match="train1.h5 is cut off or not an HDF5 file"):
+        build(tmp_path, tmp_path / "raw")
+
+
+def test_a_submission_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="submission .*pred.npy cannot be written"):
+        write_submission(
+            tmp_path / "file" / "pred", {"test-00000": np.zeros(2, int)}, num_videos=1, num_frames=2
+        )

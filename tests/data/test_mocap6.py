@@ -201,3 +201,42 @@ def test_the_real_pack(shared_data, tmp_path):
     assert builder.info.splits["train"].num_examples == 40
     test = list(builder.as_data_source("test"))
     assert sum(len(video["frame_labels"]) for video in test) == 617
+
+
+def test_a_far_origin_on_the_ground_changes_nothing(tmp_path):
+    made = arrays()["joints"].astype(np.float64)
+    read = trials.read_trials(
+        write(tmp_path / "a", joints=made + [388096.0, 0.0, 3948996.0]), partial=True
+    )
+    plain = trials.read_trials(write(tmp_path / "b", joints=made), partial=True)
+    for moved, stayed in zip(read, plain, strict=True):
+        found, wanted = (trials.dress(trial, 1, [0, 20], 300) for trial in (moved, stayed))
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        np.testing.assert_allclose(
+            baselines.pose_features(moved), baselines.pose_features(stayed), atol=1e-8
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": np.int8(3)}, r"mocap6\.npz: labels has shape \(\), expected a list"),
+        ({"seq_name": np.array("13_29")}, r"seq_name has shape \(\), expected a list"),
+        ({"fps": np.array([30, 30])}, "fps is array.*expected one number"),
+        ({"fps": np.array("fast")}, "fps is array.*expected one number"),
+        ({"seq_frames": np.array([200, -128, 36])}, "do not fit 3 names"),
+        ({"classes": np.array([None], object)}, r"mocap6\.npz is cut off or damaged"),
+    ],
+)
+def test_odd_arrays_are_named(changes, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        trials.read_trials(write(tmp_path, **changes), partial=True)
+
+
+def test_hidden_copies_and_second_files(tmp_path):
+    for name in (".old", "b"):
+        write(tmp_path / name)
+    assert trials.find_source(tmp_path) == tmp_path / "b" / "mocap6.npz"
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    with pytest.warns(UserWarning, match="holds mocap6.npz 2 times: .*a/mocap6.npz is read"):
+        trials.find_source(tmp_path)

@@ -69,9 +69,11 @@ def test_object_arrays_are_read_without_numpys_unpickler(tmp_path, dtype, protoc
     stream = pickle.dumps(objects(frames), protocol=protocol_number)
     path = write_pickle(tmp_path / "a.npz", stream)
     read = depth_files.read_frames(path)
-    assert [frame.dtype for frame in read] == [np.float32] * 3
+    # Nothing is cut off before a clip is centered: what is wider than float32 stays float64.
+    wanted = np.float64 if dtype is np.float64 else np.float32
+    assert [frame.dtype for frame in read] == [wanted] * 3
     for frame, expected in zip(read, frames, strict=True):
-        np.testing.assert_array_equal(frame, expected.astype(np.float32))
+        np.testing.assert_array_equal(frame, expected)
 
 
 def test_files_of_older_numpy_and_other_forms_of_the_same_clouds_are_read(tmp_path):
@@ -173,6 +175,15 @@ def test_wrong_contents_are_named_by_file_and_frame(tmp_path):
         read("e", points=np.zeros((5, 3)), frame_sizes=[4, 5])
     with pytest.raises(InputError, match="does not exist"):
         depth_files.read_frames(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="f_sdepth.npz .*single value"):
+        read("f", point_clouds=np.float32(3))
+    with pytest.raises(InputError, match="g_sdepth.npz is cut off or damaged .*inhomogeneous"):
+        read("g", point_clouds=objects([[[1, 2, 3], [4, 5]], [[1, 2, 3]]]))
+    with pytest.raises(InputError, match="h_sdepth.npz .*frame_sizes must be a vector of counts"):
+        read("h", points=np.zeros((5, 3)), frame_sizes=[2.0, 3.0])
+    (tmp_path / "folder_sdepth.npz").mkdir()
+    with pytest.raises(InputError, match="folder_sdepth.npz is a folder, expected a file"):
+        depth_files.read_frames(tmp_path / "folder_sdepth.npz")
 
 
 # --- the builder, variant "depth" ----------------------------------------------------------------
@@ -353,6 +364,27 @@ def test_text_files_of_the_authors_give_the_same_as_the_pack(tmp_path):
         file.write("1 2 3 1\n")
     with pytest.raises(InputError, match="a02_s03_e01.* has 121 lines of 4 .*twenty lines"):
         skeletons.read_skeletons(folder)
+
+
+def test_text_files_in_other_encodings_and_odd_packs(tmp_path):
+    joints = SEQUENCES[2, 3, 1]
+    path = tmp_path / "A02_s03_e01_skeleton3D.TXT"
+    np.savetxt(path, joints.reshape(-1, 4), fmt="%.9g", header="x y z confidence")
+    path.write_bytes(path.read_text().replace("\n", "\r\n\r\n").encode("utf-16"))
+    (key, read), *more = skeletons.read_skeletons(tmp_path).items()
+    assert (key, more) == (protocol.Recording(2, 3, 1), [])
+    np.testing.assert_array_equal(read, joints[..., :3])
+    good = dict(joints=joints, seq_frames=[6], action=[1], subject=[1], trial=[1])
+    for changes, sentence in (
+        ({"action": np.int64(1)}, "real3d.npz: action must be a list of counts"),
+        ({"seq_frames": np.array([-6])}, "real3d.npz: seq_frames must be a list of counts"),
+        ({"subject": np.array(["a"])}, "real3d.npz: values of subject are <U1, expected integers"),
+        ({"joints": np.full(joints.shape, "a")}, "real3d.npz: joints are <U1"),
+        ({"joints": np.array([None], object)}, "real3d.npz is cut off or damaged .*pickle"),
+    ):
+        np.savez(tmp_path / "real3d.npz", **(good | changes))
+        with pytest.raises(InputError, match=sentence):
+            skeletons.read_skeletons(tmp_path)
 
 
 def test_bad_packs_are_named(tmp_path):

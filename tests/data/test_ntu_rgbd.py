@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tensorflow_datasets as tfds
 from pointata_jax.data import schema
 from pointata_jax.data.clips import ClipConfig, window_starts
 from pointata_jax.data.ntu_rgbd import protocol as ntu
+from pointata_jax.data.ntu_rgbd import videos as ntu_videos
 from pointata_jax.data.ntu_rgbd.ntu_rgbd_dataset_builder import Builder
 from pointata_jax.errors import InputError
 
@@ -243,3 +245,41 @@ def test_missing_archives_and_unknown_variants(tmp_path):
         ntu.dataset_of("ntu60_cross_setup")
     with pytest.raises(InputError, match="points_per_frame must be at least 1"):
         Builder(data_dir=tmp_path, config="ntu60_cross_view", points_per_frame=0)
+
+
+def test_links_hidden_files_small_letters_and_marks_in_lists(tmp_path):
+    folder = write(tmp_path / "raw", lists=("ntu60",))
+    videos_folder = folder / "video"
+    videos_folder.rename(tmp_path / "store")
+    videos_folder.symlink_to(tmp_path / "store")
+    (tmp_path / "store" / f"{NAMES[0]}.npz").rename(tmp_path / "store" / f"{NAMES[0].lower()}.NPZ")
+    (tmp_path / "store" / f"._{NAMES[1]}.npz").write_bytes(b"\0")
+    (tmp_path / "store" / "up").symlink_to(folder)
+    listed = folder / "ntu60.list"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    with pytest.warns(UserWarning, match="hidden entries: 1, such as video/._S002"):
+        files = ntu.find_videos(folder)
+    assert [key.video_id for key in files] == sorted(NAMES)
+    assert ntu.find_list(folder, "ntu60") == listed
+    train = videos(build(tmp_path, folder), "train")
+    np.testing.assert_array_equal(
+        train[NAMES[0]]["points"], np.concatenate(clouds(NAMES[0])[::2]).astype(np.float32)
+    )
+    (folder / "copy").mkdir()
+    (folder / "copy" / "ntu60.list").write_bytes(listed.read_bytes())  # The same is no harm.
+    assert len(ntu.read_list(ntu.find_list(folder, "ntu60"), "ntu60")) == 3
+    (folder / "copy" / "ntu60.list").write_text(f"{NAMES[0]} 6\n")
+    with pytest.raises(InputError, match="ntu60.list differ; keep one of them"):
+        ntu.find_list(folder, "ntu60")
+
+
+def test_the_images_in_the_folders_of_videos_are_not_walked_through(tmp_path, monkeypatch):
+    _, path = write_depth_maps(tmp_path / "raw", NAMES[0])
+    (path / "._MDepth-00000001.png").write_bytes(b"\0")
+    real, seen = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda place: seen.append(str(place)) or real(place))
+    assert list(ntu.find_videos(tmp_path / "raw").values()) == [path]
+    assert ntu.find_list(tmp_path / "raw", "ntu60") is None
+    assert str(path) not in seen
+    monkeypatch.undo()
+    assert len(ntu_videos.list_images(path)) == 5

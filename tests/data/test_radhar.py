@@ -315,6 +315,7 @@ def test_the_real_pack(shared_data, tmp_path):
         merge=5,
         hop=10,
         eval_hop=60,
+        last_window="drop",
         points=128,
         channels=("velocity", "intensity"),
         scale="p95",
@@ -329,3 +330,52 @@ def test_the_real_pack(shared_data, tmp_path):
     assert spread.min() > 0.1
     assert np.abs(clips[..., 3:]).max() <= 4
     assert clips[..., 4].std() == pytest.approx(1, abs=0.2)
+
+
+def test_trees_with_links_hidden_and_misplaced_files_and_other_encodings(tmp_path):
+    recordings = make_recordings()
+    folder = write_tree(tmp_path / "raw", recordings)
+    train = folder / "Data" / "Train"
+    (train / "walk").rename(tmp_path / "store")
+    (train / "walk").symlink_to(tmp_path / "store")
+    (train / "jump").rename(train / "Jump")
+    (train / "boxing" / "._a.txt").write_bytes(b"\0")
+    (train / "boxing" / ".ipynb_checkpoints").mkdir()
+    (train / "boxing" / ".ipynb_checkpoints" / "b.txt").write_text("old")
+    (train / "notes.txt").write_text("not a recording")
+    (log,) = (train / "squats").iterdir()
+    log.write_bytes(log.read_text().replace("\n", "\r\n").encode("utf-16"))
+    log.rename(log.with_suffix(".TXT"))
+    with pytest.warns(UserWarning) as said:
+        videos = load(folder, tmp_path)
+    assert_holds(videos, [r for r in recordings if r.split == "train"])
+    texts = {str(one.message) for one in said}
+    assert any("hidden entries: 3, such as .DS_Store" in text for text in texts)
+    assert any("1 text files are not right in a folder of a class" in text for text in texts)
+    (train / "Jump" / "gone.txt").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="Train/Jump/gone.txt is a link that leads nowhere"):
+        radhar.source_files(folder / "Data")
+
+
+def test_hidden_members_of_an_archive_are_no_recordings(tmp_path):
+    write_archive(tmp_path / "a.zip", make_recordings())
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("__MACOSX/RadHAR/Data/Train/walk/._w.txt", "\0")
+        archive.writestr("RadHAR/Data/Train/walk/._w.txt", "\0")
+    assert len(radhar.archive_names(tmp_path / "a.zip")) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"seq_label": np.int8(3)}, r"radhar\.npz: seq_label has shape \(\), expected a list"),
+        ({"seq_split": np.full(10, "test")}, "seq_split is <U4, expected true or false"),
+        ({"frame_start": np.arange(30)[::-1]}, "do not belong together"),
+        ({"points": np.float32(3)}, r"points have shape \(\)"),
+        ({"points": np.full((30, 5), None)}, r"radhar\.npz cannot be read"),
+    ],
+)
+def test_odd_packed_arrays_are_named(changes, sentence, tmp_path):
+    folder = write_packed(tmp_path / "raw", make_recordings(), **changes)
+    with pytest.raises(InputError, match=sentence):
+        radhar.read_packed(folder / "radhar.npz", partial=True)

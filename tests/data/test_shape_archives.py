@@ -226,3 +226,63 @@ def test_bad_names_and_types_are_named(tmp_path):
 def test_the_taxonomy_is_complete_and_in_order():
     assert len(shape_archives.SHAPENET55) == len(set(shape_archives.SHAPENET55.values())) == 55
     assert list(shape_archives.SHAPENET55) == sorted(shape_archives.SHAPENET55)
+
+
+def test_the_published_list_names_two_shapes_without_an_id(tmp_path):
+    (tmp_path / "ShapeNet-55").mkdir()
+    (tmp_path / "shapenet_pc").mkdir()
+    names = ["04379243-.npy", "02828884-3d2e.npy", "02747177-.npy", "03001627-u6028f63e-4111.npy"]
+    for seed, name in enumerate(names):
+        np.save(tmp_path / "shapenet_pc" / name, cloud(seed, 30))
+    for encoding, ends in (("utf-8", "\n"), ("utf-8-sig", "\r\n\r\n"), ("utf-16", "\n")):
+        text = ends.join(names) + 2 * ends
+        (tmp_path / "ShapeNet-55" / "train.txt").write_bytes(text.encode(encoding))
+        shapes = load_shapes(tmp_path, num_points=30, partial=True)
+        found = [shapes.class_names[label] for label in shapes.labels]
+        assert found == ["table", "bench", "trash bin", "chair"]
+        assert_same_points(shapes.points[2], cloud(2, 30))
+
+
+@pytest.mark.parametrize(
+    "write", [write_modelnet_h5, write_modelnet_txt, write_modelnet_off, write_shapenet]
+)
+def test_an_archive_in_the_only_sub_folder_is_the_same_archive(write, tmp_path):
+    write(tmp_path / "a" / "unpacked")
+    # What macOS puts beside it is no second folder.
+    (tmp_path / "a" / "__MACOSX" / "unpacked").mkdir(parents=True)
+    (tmp_path / "a" / "._unpacked").write_bytes(b"")
+    for split in ("train", "test"):
+        inside = load_shapes(tmp_path / "a" / "unpacked", num_points=16, split=split, partial=True)
+        above = load_shapes(tmp_path / "a", num_points=16, split=split, partial=True)
+        np.testing.assert_array_equal(above.points, inside.points)
+        assert (above.labels == inside.labels).all() and above.class_names == inside.class_names
+
+
+def test_modelnet40_as_meshes_with_links_hidden_and_misplaced_files(tmp_path):
+    folder = write_modelnet_off(tmp_path / "m")
+    (folder / "airplane").rename(tmp_path / "store")
+    (folder / "airplane").symlink_to(tmp_path / "store")
+    train = tmp_path / "store" / "train"
+    (train / "airplane_0002.off").rename(train / "airplane_0002.OFF")
+    (train / "._airplane_0001.off").write_bytes(b"\0")
+    (folder / "stray.off").write_text(TETRAHEDRON)
+    with pytest.warns(UserWarning) as said:
+        shapes = load_shapes(folder, num_points=50, partial=True)
+    assert shapes.class_names == CLASSES and shapes.labels.tolist() == [0, 0, 1]
+    texts = " ".join(str(one.message) for one in said)
+    assert "hidden entries: 1, such as airplane/train/._airplane_0001.off" in texts
+    assert "1 meshes are not in <class>/train or <class>/test" in texts and "stray.off" in texts
+
+
+def test_lists_of_windows_and_groups_in_place_of_arrays(tmp_path):
+    folder = write_modelnet_h5(tmp_path)
+    (folder / "train_files.txt").write_bytes(b"data\\ply_data_train0.h5\r\nply_data_train1.h5\r\n")
+    assert load_shapes(folder, num_points=4, partial=True).labels.tolist() == [0, 1, 1, 1]
+    with h5py.File(folder / "ply_data_train1.h5", "w") as file:
+        file.create_group("data")
+        file["label"] = np.zeros((1, 1), int)
+    with pytest.raises(InputError, match="train1.h5 cannot be read .*data is a group"):
+        load_shapes(folder, num_points=4, partial=True)
+    (folder / "ply_data_train1.h5").unlink()
+    with pytest.warns(UserWarning, match="train_files.txt names 1 files that are not there .*1.h5"):
+        assert load_shapes(folder, num_points=4, partial=True).labels.tolist() == [0, 1, 1]

@@ -407,3 +407,37 @@ def test_bad_depth_videos_are_named(tmp_path):
     boxes.write_text(text.replace(" 201 101 ", " -5 470 "))  # Over the border is no damage.
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
     assert len(videos(build(tmp_path, folder), "train")) == 1
+
+
+def test_links_hidden_files_second_lists_and_marks(tmp_path):
+    folder = write(tmp_path / "raw")
+    (folder / "Processed_SHREC2017").rename(tmp_path / "store")
+    (folder / "Processed_SHREC2017").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "gesture_1" / "._pts_label.npy").write_bytes(b"\0")
+    listed = folder / "lists" / "train_gestures.txt"
+    (folder / "copy").mkdir()
+    content = listed.read_bytes().replace(b"\n", b"\r\n\r\n")
+    (folder / "copy" / "train_gestures.txt").write_bytes(b"\xef\xbb\xbf" + content)
+    assert gestures.read_splits(folder, partial=True) == SPLITS
+    with pytest.warns(UserWarning, match="hidden entries: 1, such as Processed_SHREC2017/gesture"):
+        assert len(gestures.find_files(folder)) == 5
+    (folder / "copy" / "train_gestures.txt").write_bytes(content[:30])
+    with pytest.raises(InputError, match="holds 2 files train_gestures.txt|is not of the form"):
+        gestures.read_splits(folder, partial=True)
+
+
+def test_hidden_images_do_not_count_as_frames(tmp_path):
+    key = Gesture(1, 1, 2, 1)
+    folder = write_depth_videos(tmp_path, {key: 4})
+    path = folder / "raw" / key.video_id
+    (path / "2_depth.png").unlink()
+    (path / "._0_depth.png").write_bytes(b"\0")
+    with pytest.raises(InputError, match="has 3 images .*_depth.png, its list says 4"):
+        depth_videos.read_video(path, dataclasses.replace(key, frames=4))
+
+
+def test_metres_are_computed_in_float64():
+    made = array(SPLITS["train"][0]).astype(np.int16)
+    frames = np.concatenate(gestures.metric_frames(made, "x")).reshape(-1, 3)
+    wanted = made.reshape(-1, 8)[:, [5, 4, 6]].astype(np.float64) / [1000, -1000, 1000]
+    np.testing.assert_array_equal(frames, wanted.astype(np.float32))

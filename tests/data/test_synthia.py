@@ -239,3 +239,59 @@ def test_cut_and_incomplete_files_are_named(tmp_path):
     with pytest.raises(InputError, match="lacks rgb, semantic, center"):
         build(tmp_path, folder)
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
+
+
+def test_copies_with_columns_wide_numbers_links_and_marks_in_lists(tmp_path):
+    folder, ref = write(tmp_path / "raw"), SPLITS["train"][1]
+    made = arrays(ref)
+    far = np.array([388096.0, 0.0, 3948996.0])
+    changed = dict(
+        pc=made["pc"].astype(np.float64) + far,
+        semantic=made["semantic"][:, None],
+        center=(made["center"] + far)[None],
+    )
+    path = folder / "sequences" / f"{ref.name}.npz"
+    np.savez(path, **(made | changed))
+    frame = frames.read_frame(path)
+    np.testing.assert_array_equal(frame.points[:, :3], changed["pc"])
+    np.testing.assert_array_equal(frame.center, made["center"] + far)
+    np.testing.assert_array_equal(frame.labels, [RAW[raw] for raw in made["semantic"]])
+    for half in clips.HALVES:  # The same halves as near the origin.
+        near = frames.Frame(
+            np.concatenate([made["pc"].astype(np.float64), made["rgb"]], axis=1),
+            frame.labels,
+            made["center"],
+        )
+        found = clips.half_scene(frame, frame.center[2], half)
+        wanted = clips.half_scene(near, near.center[2], half)
+        np.testing.assert_array_equal(found[1], wanted[1])
+        np.testing.assert_allclose(found[0][:, :3] - far, wanted[0][:, :3], atol=1e-9)
+    (folder / "sequences").rename(tmp_path / "store")
+    (folder / "sequences").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / f"._{ref.name}.npz").write_bytes(b"\0")
+    listed = folder / "train_raw.txt"
+    text = "\r\n\r\n# frames\r\n" + listed.read_text().replace("\n", "\r\n")
+    listed.unlink()
+    (folder / "Train_raw.TXT").write_bytes(text.encode("utf-16"))
+    splits = frames.read_splits(folder, partial=True)
+    assert splits["train"] == SPLITS["train"]
+    with pytest.warns(UserWarning, match="hidden entries: 1, such as sequences/._SYNTHIA"):
+        assert len(frames.find_frames(folder)) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rgb": np.full((POINTS, 3), np.nan)}, r"colours \(rgb\) reach from nan"),
+        ({"center": np.array(["a", "b", "c"])}, r"coordinates \(center\) are <U1"),
+        ({"semantic": np.int32(3)}, r"semantic \(\) .* do not fit"),
+        ({"pc": np.float32(3)}, r"pc has shape \(\)"),
+        ({"center": np.array([0, None, 0], object)}, "000000.npz is cut off or damaged .*pickle"),
+    ],
+)
+def test_odd_arrays_are_named(tmp_path, changes, sentence):
+    ref = SPLITS["train"][0]
+    np.savez(tmp_path / f"{ref.name}.npz", **arrays(ref, **changes))
+    with pytest.raises(InputError, match=sentence) as caught:
+        frames.read_frame(tmp_path / f"{ref.name}.npz")
+    caught.match(r"DAWN-000000\.npz")

@@ -22,7 +22,9 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from pointata_jax.data.array_files import check_numbers
+from pointata_jax.data.array_files import as_floats, check_numbers
+from pointata_jax.data.file_faults import unreadable
+from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.data.schema import IGNORED
 from pointata_jax.errors import InputError
 
@@ -33,7 +35,7 @@ HOLD_OUT_BLOCK = 25
 """Neighbours in the files may show the same person in the same room, so they are held out in
 blocks of this many."""
 
-_FILE_NAME = re.compile(r"(train|test)(\d*)(?:_[a-z]+)?\.h5")
+_FILE_NAME = re.compile(r"(train|test)(\d*)(?:_[a-z]+)?\.h5", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,19 +141,17 @@ def find_files(folder: str | Path) -> list[Path]:
     Raises:
       InputError: the folder is missing, or one file name occurs twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist.")
+    walk = walk_files(folder, (".h5",), names=_FILE_NAME.fullmatch)
+    walk.report(foreign=False)
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.h5")):
-        if not _FILE_NAME.fullmatch(path.name):
-            continue
-        if path.name in found:
-            raise InputError(f"{found[path.name]} and {path} have the same name; remove one.")
-        found[path.name] = path
+    for path in walk.files:
+        name = path.name.lower()
+        if name in found:
+            raise InputError(f"{found[name]} and {path} have the same name; remove one.")
+        found[name] = path
 
     def order(path: Path) -> tuple[bool, int]:
-        kind, number = _FILE_NAME.fullmatch(path.name).groups()  # pyright: ignore
+        kind, number = _FILE_NAME.fullmatch(path.name.lower()).groups()  # pyright: ignore
         return kind == "test", int(number or 0)
 
     return sorted(found.values(), key=order)
@@ -173,7 +173,7 @@ def find_sequences(
     files = find_files(folder)
     if not files:
         raise InputError(f"The folder {folder} holds no HOI4D files. {benchmark.where}")
-    names = [path.name for path in files]
+    names = [path.name.lower() for path in files]
     missing = [name for name in TRAIN_FILES if name not in names]
     if missing and not partial:
         raise InputError(
@@ -184,7 +184,7 @@ def find_sequences(
     counts = {"train": 0, "test": 0}
     digests: dict[bytes, Path] = {}
     for path in files:
-        part = "train" if path.name.startswith("train") else "test"
+        part = "train" if path.name.lower().startswith("train") else "test"
         rows, labelled, digest = _inspect(path, benchmark, partial)
         if digest in digests:
             raise InputError(
@@ -206,25 +206,30 @@ def find_sequences(
 
 
 def read_sequence(ref: SequenceRef, benchmark: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """Points float32 [T, N, 3] and labels int32 [T] or [T, N] of one sequence.
+    """Points [T, N, 3] and labels int32 [T] or [T, N] of one sequence.
 
-    Labels are -1 where the file has none.
+    Points are float32, or float64 where the file is. Labels are -1 where the file has none.
 
     Raises:
       InputError: the file cannot be read there, or a label is no class of the benchmark.
     """
     try:
         with _open(ref.path) as file:
-            points = np.asarray(_dataset(file, "pcd", ref.path)[ref.row], np.float32)
+            points = as_floats(np.asarray(_dataset(file, "pcd", ref.path)[ref.row]))
             if not ref.labelled:
                 shape = points.shape[:2] if benchmark.per_point else points.shape[:1]
                 return points, np.full(shape, IGNORED, np.int32)
             raw = np.asarray(_dataset(file, benchmark.label_key, ref.path)[ref.row])
-    except OSError as error:
-        raise InputError(
-            f"{ref.path}, sequence {ref.row} cannot be read ({error}); the file is damaged, copy "
-            "it again."
+    except InputError:
+        raise
+    except Exception as error:
+        raise unreadable(
+            ref.path,
+            error,
+            sentence=f"{{path}}, sequence {ref.row} cannot be read ({{why}}); the file is damaged, "
+            "{advice}.",
         ) from error
+    raw = raw.reshape(points.shape[:2] if benchmark.per_point else points.shape[:1])
     with np.errstate(invalid="ignore"):  # NaN becomes some number, which then differs.
         labels = raw.astype(np.int32)
     if (labels != raw).any() or labels.min() < 0 or labels.max() >= benchmark.num_classes:
@@ -239,9 +244,9 @@ def read_sequence(ref: SequenceRef, benchmark: Benchmark) -> tuple[np.ndarray, n
 def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(
-            f"{path} is cut off or not an HDF5 file ({error}); copy it again."
+    except Exception as error:
+        raise unreadable(
+            path, error, sentence="{path} is cut off or not an HDF5 file ({why}); {advice}."
         ) from error
 
 
@@ -255,32 +260,40 @@ def _dataset(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
 def _inspect(path: Path, benchmark: Benchmark, partial: bool) -> tuple[int, bool, bytes]:
     """Number of sequences of a file, whether it has labels, and a digest of its first frame."""
     with _open(path) as file:
-        points = _dataset(file, "pcd", path)
-        if points.ndim != 4 or points.shape[3] != 3 or not points.size:
-            raise InputError(
-                f"{path}: pcd has shape {points.shape}, expected [sequences, {benchmark.frames}, "
-                f"{benchmark.points}, 3]."
-            )
-        check_numbers(points, "f", "coordinates (pcd)", path)  # pyright: ignore
-        form = (benchmark.frames, benchmark.points)
-        if points.shape[1:3] != form and not partial:
-            raise InputError(
-                f"{path}: pcd has shape {points.shape}, expected [sequences, {form[0]}, {form[1]}, "
-                f"3]; is this a file of {benchmark.name}?"
-            )
-        # The circulating file without labels may hold a placeholder for them.
-        labelled = benchmark.label_key in file and "wolabel" not in path.name
-        if labelled:
-            labels = _dataset(file, benchmark.label_key, path)
-            expected = points.shape[: 3 if benchmark.per_point else 2]
-            if labels.shape != expected:
-                raise InputError(
-                    f"{path}: {benchmark.label_key} has shape {labels.shape}, expected {expected}."
-                )
-            # Whole numbers stored as floats are read too: `read_sequence` sees whether they are.
-            check_numbers(labels, "iuf", f"labels ({benchmark.label_key})", path)  # pyright: ignore
         try:
-            first = np.ascontiguousarray(points[0, 0])
-        except OSError as error:
-            raise InputError(f"{path} is damaged ({error}); copy it again.") from error
-        return points.shape[0], labelled, hashlib.sha256(first.tobytes()).digest()
+            return _inspected(file, path, benchmark, partial)
+        except InputError:
+            raise
+        except Exception as error:
+            raise unreadable(path, error) from error
+
+
+def _inspected(
+    file: h5py.File, path: Path, benchmark: Benchmark, partial: bool
+) -> tuple[int, bool, bytes]:
+    points = _dataset(file, "pcd", path)
+    if points.ndim != 4 or points.shape[3] != 3 or not points.size:
+        raise InputError(
+            f"{path}: pcd has shape {points.shape}, expected [sequences, {benchmark.frames}, "
+            f"{benchmark.points}, 3]."
+        )
+    check_numbers(points, "f", "coordinates (pcd)", path)  # pyright: ignore
+    form = (benchmark.frames, benchmark.points)
+    if points.shape[1:3] != form and not partial:
+        raise InputError(
+            f"{path}: pcd has shape {points.shape}, expected [sequences, {form[0]}, {form[1]}, "
+            f"3]; is this a file of {benchmark.name}?"
+        )
+    # The circulating file without labels may hold a placeholder for them.
+    labelled = benchmark.label_key in file and "wolabel" not in path.name.lower()
+    if labelled:
+        labels = _dataset(file, benchmark.label_key, path)
+        expected = points.shape[: 3 if benchmark.per_point else 2]
+        if labels.shape not in (expected, (*expected, 1)):
+            raise InputError(
+                f"{path}: {benchmark.label_key} has shape {labels.shape}, expected {expected}."
+            )
+        # Whole numbers stored as floats are read too: `read_sequence` sees whether they are.
+        check_numbers(labels, "iuf", f"labels ({benchmark.label_key})", path)  # pyright: ignore
+    first = np.ascontiguousarray(points[0, 0])
+    return points.shape[0], labelled, hashlib.sha256(first.tobytes()).digest()

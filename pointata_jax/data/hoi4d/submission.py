@@ -30,7 +30,8 @@ def write_submission(
       The path of the file.
 
     Raises:
-      InputError: a video is missing, unknown, of another length, or has a class out of range.
+      InputError: a video is missing, unknown, of another length, or has a class out of range; or
+        the file cannot be written.
     """
     names = [f"test-{number:05d}" for number in range(num_videos)]
     missing = [name for name in names if name not in predictions]
@@ -57,6 +58,11 @@ def write_submission(
         row[:] = labels
     path = Path(path)
     path = path if path.suffix == ".npy" else path.with_name(f"{path.name}.npy")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, rows)
+    except OSError as error:
+        raise InputError(
+            f"The submission {path} cannot be written ({error}): give another path, or make room."
+        ) from None
     return path

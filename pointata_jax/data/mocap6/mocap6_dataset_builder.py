@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import schema
+from pointata_jax.data import schema, streaming
 from pointata_jax.data.mocap6 import folds, trials
 from pointata_jax.errors import InputError
 
@@ -112,7 +111,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config = self.builder_config
-        found = trials.read_trials(os.fspath(dl_manager.manual_dir), partial=config.partial)
+        folder = streaming.manual_folder(dl_manager, trials.WHERE)
+        found = trials.read_trials(folder, partial=config.partial)
         folds.fold(found, config.held_out)  # Names the trials if this one is not among them.
         return {
             "train": self._generate_examples(

@@ -10,14 +10,14 @@ The body's surface is ours: capsules around the bones, seen from one side.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pointata_jax.data import capsules, figures
+from pointata_jax.data.array_files import as_floats, read_arrays
+from pointata_jax.data.folder_walk import find_near
 from pointata_jax.data.rotations import turn
 from pointata_jax.errors import InputError
 
@@ -92,8 +92,8 @@ class Trial:
 
     Attributes:
       name: such as "13_29".
-      joints: float32 `[T, 20, 3]`, the joints of `figures.SKELETON` in metres, y up, right-handed;
-        the person faces positive z.
+      joints: `[T, 20, 3]`, float32 (float64 where the file is), the joints of `figures.SKELETON` in
+        metres, y up, right-handed; the person faces positive z.
       labels: int32 `[T]`, indices into `CLASSES`.
     """
 
@@ -142,20 +142,17 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
       InputError: no file, or a damaged or different one; the sentence names it.
     """
     path = find_source(folder)
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            missing = [key for key in _KEYS if key not in packed.files]
-            if missing:
-                raise InputError(f"{path} lacks {', '.join(missing)}. {WHERE}")
-            joints, labels, sizes, names, classes, joint_names, rate = (
-                packed[key] for key in _KEYS
-            )
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is cut off or damaged and cannot be read ({error}); copy it anew."
-        ) from error
+    packed = read_arrays(path, _KEYS)
+    missing = [key for key in _KEYS if key not in packed]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}. {WHERE}")
+    joints, labels, sizes, names, classes, joint_names, rate = packed.values()
+    for key in ("labels", "seq_frames", "seq_name", "classes", "joint_names"):
+        if packed[key].ndim != 1:
+            raise InputError(f"{path}: {key} has shape {packed[key].shape}, expected a list.")
+    if rate.size != 1 or rate.dtype.kind not in "fiu":
+        raise InputError(f"{path}: fps is {rate!r}, expected one number.")
+    rate = rate.item()
     for key, array, wanted in (
         ("joints", joints, np.floating),
         ("labels", labels, np.integer),
@@ -163,7 +160,7 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
     ):
         if not np.issubdtype(array.dtype, wanted):
             raise InputError(f"{path}: {key} is {array.dtype}, expected {wanted.__name__} numbers.")
-    if tuple(str(name) for name in classes) != CLASSES or int(rate) != FRAME_RATE:
+    if tuple(str(name) for name in classes) != CLASSES or rate != FRAME_RATE:
         raise InputError(
             f"{path}: expected the classes {', '.join(CLASSES)} at {FRAME_RATE} frames a second; "
             f"this file has {', '.join(str(name) for name in classes)} at {rate}."
@@ -173,7 +170,12 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
         raise InputError(
             f"{path}: joints have shape {joints.shape}, expected [frames, {len(joint_names)}, 3]."
         )
-    if len(labels) != len(joints) or sizes.sum() != len(joints) or len(names) != len(sizes):
+    if (
+        len(labels) != len(joints)
+        or sizes.sum() != len(joints)
+        or len(names) != len(sizes)
+        or (sizes < 0).any()
+    ):
         raise InputError(
             f"{path}: {len(sizes)} trials of {int(sizes.sum())} frames in all do not fit "
             f"{len(names)} names, {len(joints)} frames of joints and {len(labels)} labels; the "
@@ -188,7 +190,7 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
         )
     ends = np.cumsum(sizes)
     trials = [
-        Trial(str(name), joints[end - size : end, order].astype(np.float32), part)
+        Trial(str(name), as_floats(joints[end - size : end, order]), part)
         for name, size, end, part in zip(
             names, sizes, ends, np.split(labels.astype(np.int32), ends[:-1]), strict=True
         )
@@ -206,10 +208,9 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
 
 def find_source(folder: str | Path) -> Path:
     """The packed file under a user's data folder."""
-    folder = Path(folder)
-    for path in (folder / PACKED_NAME, *sorted(folder.glob(f"*/{PACKED_NAME}"))):
-        if path.is_file():
-            return path
+    path = find_near(folder, PACKED_NAME)
+    if path is not None:
+        return path
     raise InputError(f"The data folder {folder} holds no {PACKED_NAME}. {WHERE}")
 
 
@@ -221,7 +222,7 @@ def dress(trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_point
     """
     seat = camera(trial.name, view)
     middle = np.median(trial.joints[:, 0], axis=0) * [1.0, 0.0, 1.0]
-    turned = (trial.joints[frames] - middle) @ turn(np.deg2rad(seat.yaw), 1).T
+    turned = (trial.joints[frames].astype(np.float64) - middle) @ turn(np.deg2rad(seat.yaw), 1).T
     # The camera looks back at a person who faces positive z: its right is the person's left, and
     # depth counts the other way.
     joints = turned * [1.0, 1.0, -1.0] + [0.0, -seat.height, seat.distance]

@@ -1,8 +1,9 @@
-"""tfds builder of MSR-Action3D, from the depth-derived point clouds or from dressed skeletons."""
+"""tfds builder of MSR-Action3D, from the depth maps, their points, or dressed skeletons."""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         )
         for partial in (False, True)
         for variant, text in (
-            ("depth", "point clouds of the depth maps, 270 train and 297 test videos"),
+            ("depth", "points of the depth maps, 270 train and 297 test videos"),
             ("skeleton", "skeletons dressed with capsules, 270 train and 295 test videos"),
         )
     ]
@@ -94,6 +95,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         packed = Path(data_dir) / skeletons.PACKED_NAME
         return [
             *protocol.find_files(data_dir, depth_files.SUFFIX).values(),
+            *protocol.find_files(data_dir, depth_files.MAPS_SUFFIX).values(),
             *([packed] if packed.is_file() else []),
             *protocol.find_files(data_dir, skeletons.SUFFIX).values(),
         ]
@@ -114,12 +116,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         folder = streaming.manual_folder(dl_manager, protocol.WHERE[config.variant])
         recordings: Mapping[protocol.Recording, Any]
         if config.variant == "depth":
-            recordings = protocol.find_files(folder, depth_files.SUFFIX)
-            if not recordings:
-                raise InputError(
-                    f"The folder {folder} holds no file aXX_sYY_eZZ{depth_files.SUFFIX}. "
-                    f"{protocol.WHERE['depth']}"
-                )
+            recordings = _depth_files(folder)
         else:
             recordings = skeletons.read_skeletons(folder)
         if not config.partial:
@@ -152,3 +149,23 @@ class Builder(tfds.core.ShardBasedBuilder):
                 num_classes=len(protocol.CLASSES),
             ),
         )
+
+
+def _depth_files(folder: Path) -> dict[protocol.Recording, Path]:
+    """The file of each recording: its points, or else its depth maps."""
+    points = protocol.find_files(folder, depth_files.SUFFIX)
+    maps = protocol.find_files(folder, depth_files.MAPS_SUFFIX)
+    if not points and not maps:
+        raise InputError(
+            f"The folder {folder} holds no file aXX_sYY_eZZ{depth_files.SUFFIX} or "
+            f"aXX_sYY_eZZ{depth_files.MAPS_SUFFIX}. {protocol.WHERE['depth']}"
+        )
+    both = sorted(set(points) & set(maps))
+    if both:
+        warnings.warn(
+            f"{folder} holds {len(both)} recordings both as {depth_files.SUFFIX} and as "
+            f"{depth_files.MAPS_SUFFIX}, such as {both[0].video_id}; the npz files are read.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return dict(sorted((maps | points).items()))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.errors import InputError
 
 CLASSES: tuple[str, ...] = (
@@ -48,9 +49,10 @@ COUNTS: dict[str, dict[str, int]] = {
 
 WHERE: dict[str, str] = {
     "depth": (
-        "Expected there: the point-cloud files aXX_sYY_eZZ_sdepth.npz of MSR-Action3D (Li, Zhang "
-        "and Liu, CVPR4HB 2010), 567 of them; the MeteorNet and P4Transformer repositories link "
-        "the processed archive."
+        "Expected there: the depth maps aXX_sYY_eZZ_sdepth.bin of MSR-Action3D (Li, Zhang and Liu, "
+        "CVPR4HB 2010), 567 of them, or the point clouds made of them, aXX_sYY_eZZ_sdepth.npz, "
+        "whose archive the MeteorNet and P4Transformer repositories link; where a recording has "
+        "both, its npz file is read."
     ),
     "skeleton": (
         "Expected there: the skeleton files aXX_sYY_eZZ_skeleton3D.txt of MSR-Action3D (folder "
@@ -100,15 +102,16 @@ def recording(action: int, subject: int, trial: int, where: str | Path) -> Recor
 def find_files(folder: str | Path, suffix: str) -> dict[Recording, Path]:
     """The files `aXX_sYY_eZZ<suffix>` in a folder and its sub-folders, in order of recording.
 
+    Names are compared without regard to case.
+
     Raises:
       InputError: the folder is missing, or holds a recording twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist.")
+    walk = walk_files(folder, (suffix,))
+    walk.report(foreign=False)
     found: dict[Recording, Path] = {}
-    for path in sorted(folder.rglob(f"*{suffix}")):
-        numbers = _NAME.fullmatch(path.name.removesuffix(suffix))
+    for path in walk.files:
+        numbers = _NAME.fullmatch(path.name[: -len(suffix)].lower())
         if numbers is None:
             continue
         key = recording(*(int(number) for number in numbers.groups()), where=path)

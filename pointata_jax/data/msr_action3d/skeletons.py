@@ -6,14 +6,14 @@ around the bones), so results say nothing about the depth maps of the same recor
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from pointata_jax.data import capsules, figures
+from pointata_jax.data.array_files import check_numbers, read_npz
 from pointata_jax.data.msr_action3d import protocol
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 PACKED_NAME = "real3d.npz"
@@ -119,20 +119,12 @@ def dress_recording(key: protocol.Recording, joints: np.ndarray, num_points: int
 
 
 def _read_packed(path: Path) -> dict[protocol.Recording, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            missing = [key for key in _PACKED_KEYS if key not in packed.files]
-            if missing:
-                raise InputError(
-                    f"{path} lacks {', '.join(missing)}; it must hold {', '.join(_PACKED_KEYS)}."
-                )
-            joints, sizes, *numbers = (packed[key] for key in _PACKED_KEYS)
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is cut off or damaged and cannot be read ({error}); copy it anew."
-        ) from error
+    joints, sizes, *numbers = read_npz(path, _PACKED_KEYS)
+    check_numbers(joints, "f", "joints", path)
+    for key, column in zip(_PACKED_KEYS[1:], (sizes, *numbers), strict=True):
+        check_numbers(column, "iu", f"values of {key}", path)
+        if column.ndim != 1 or (key == "seq_frames" and len(column) and column.min() < 0):
+            raise InputError(f"{path}: {key} must be a list of counts; copy it anew.")
     if joints.ndim != 3 or joints.shape[1] != NUM_JOINTS or joints.shape[2] < 3:
         raise InputError(
             f"{path}: joints have shape {joints.shape}, expected [frames, 20, 3 or 4]."
@@ -153,9 +145,10 @@ def _read_packed(path: Path) -> dict[protocol.Recording, np.ndarray]:
 
 def _read_text(path: Path) -> np.ndarray:
     """One text file: a line `x y z confidence` per joint, twenty lines per frame."""
+    lines = [line for _, line in numbered_lines(path, comments=("#",))]
     try:
-        rows = np.loadtxt(path, dtype=np.float32, ndmin=2)
-    except (ValueError, OSError) as error:
+        rows = np.loadtxt(lines, ndmin=2, comments=None) if lines else np.empty((0, 4))
+    except ValueError as error:
         raise InputError(f"{path} cannot be read as lines of numbers ({error}).") from error
     if not len(rows) or len(rows) % NUM_JOINTS or rows.shape[1] not in (3, 4):
         raise InputError(

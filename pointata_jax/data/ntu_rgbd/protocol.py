@@ -7,11 +7,13 @@ Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pointata_jax.data.folder_walk import Walk, walk_files
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 CLASSES: tuple[str, ...] = (
@@ -172,7 +174,7 @@ WHERE = (
     "repository's ntu60.list or ntu120.list beside them the frames of each video are counted too."
 )
 
-_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+_NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -242,30 +244,40 @@ def find_videos(folder: str | Path) -> dict[Recording, Path]:
     Raises:
       InputError: the folder is missing, or holds a video twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist.")
+    walk = _walk(folder, FILE_SUFFIX)
+    walk.report(foreign=False)
     found: dict[Recording, Path] = {}
-    for path in _walk(folder):
-        key = parse_name(path.name.removesuffix(FILE_SUFFIX), path)
+    for path in sorted((*walk.files, *walk.closed)):
+        name = _video_name(path.name)
+        if not _NAME.fullmatch(name):
+            continue
+        key = parse_name(name, path)
         if key in found:
             raise InputError(f"{found[key]} and {path} are the same video; remove one.")
         found[key] = path
     return dict(sorted(found.items()))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files and folders named like videos; the millions of images in the folders are not seen."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if _NAME.fullmatch(entry.name.removesuffix(FILE_SUFFIX)):
-            yield Path(entry.path)
-        elif entry.is_dir():
-            yield from _walk(Path(entry.path))
+def _walk(folder: str | Path, suffix: str) -> Walk:
+    """Files outside the folders of videos, whose millions of images are not looked at."""
+    return walk_files(folder, (suffix,), enter=lambda name: not _NAME.fullmatch(name))
+
+
+def _video_name(name: str) -> str:
+    return name[: -len(FILE_SUFFIX)] if name.lower().endswith(FILE_SUFFIX) else name
 
 
 def find_list(folder: str | Path, dataset: str) -> Path | None:
-    """The list of the videos of "ntu60" or "ntu120" in a folder or below, if there is one."""
-    found = sorted(Path(folder).rglob(LIST_NAMES[dataset]))
+    """The list of the videos of "ntu60" or "ntu120" in a folder or below, if there is one.
+
+    Raises:
+      InputError: there are several, and they differ.
+    """
+    wanted = LIST_NAMES[dataset]
+    found = [path for path in _walk(folder, wanted).files if path.name.lower() == wanted]
+    for path in found[1:]:
+        if read_list(path, dataset) != read_list(found[0], dataset):
+            raise InputError(f"{found[0]} and {path} differ; keep one of them.")
     return found[0] if found else None
 
 
@@ -276,11 +288,9 @@ def read_list(path: Path, dataset: str) -> dict[Recording, int]:
       InputError: a line of another form, a video listed twice or of the other data set.
     """
     found: dict[Recording, int] = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, comments=("#",)):
         where, words = f"{path}, line {number}", line.split()
-        if len(words) != 2 or not words[1].isdigit():
+        if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
             raise InputError(f"{where} is not of the form 'SsssCcccPpppRrrrAaaa frames'.")
         key = parse_name(words[0], where)
         if key in found:
@@ -306,12 +316,27 @@ def select_videos(
     """
     keys = [key for key in files if key.action <= NUM_CLASSES[dataset]]
     if listed is not None:
+        unlisted = [key for key in keys if key not in listed]
         keys = [key for key in keys if key in listed]
         missing = sorted(set(listed) - set(keys))
         if missing and not partial:
             raise InputError(
                 f"{where} lacks {len(missing)} of the {len(listed)} listed videos, the first is "
                 f"{missing[0].video_id}; complete the copy, or give partial=True."
+            )
+        if missing:
+            warnings.warn(
+                f"{where} lacks {len(missing)} of the {len(listed)} listed videos, such as "
+                f"{missing[0].video_id}; they were left out.",
+                UserWarning,
+                stacklevel=2,
+            )
+        if unlisted:
+            warnings.warn(
+                f"{where} holds {len(unlisted)} videos that its list does not name, such as "
+                f"{unlisted[0].video_id}; they were left out.",
+                UserWarning,
+                stacklevel=2,
             )
     if len(keys) != NUM_VIDEOS[dataset] and not partial:
         raise InputError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from pointata_jax.data import object_arrays
 from pointata_jax.data.depth_images import read_depth_image
+from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.errors import InputError
 
 FOCAL_LENGTH = 365.456
@@ -29,10 +30,12 @@ _IMAGES = "MDepth-*.png"
 
 def list_images(folder: Path) -> list[Path]:
     """The depth maps of a video in order; InputError if there are none."""
-    images = sorted(folder.glob(_IMAGES))
-    if not images:
+    walk = walk_files(
+        folder, (".png",), names=lambda name: name.lower().startswith("mdepth-"), depth=1
+    )
+    if not walk.files:
         raise InputError(f"{folder} holds no {_IMAGES}; unpack the video again.")
-    return images
+    return list(walk.files)
 
 
 def depth_points(depth: np.ndarray, focal_length: float = FOCAL_LENGTH) -> np.ndarray:
@@ -41,7 +44,7 @@ def depth_points(depth: np.ndarray, focal_length: float = FOCAL_LENGTH) -> np.nd
     x is right and y down of the middle of the image, z away from the camera, in units of the map.
     """
     rows, columns = np.nonzero(depth)
-    z = depth[rows, columns].astype(np.float32)
+    z = depth[rows, columns].astype(np.float64)
     height, width = depth.shape
     x = (columns - width / 2) / focal_length * z
     y = (rows - height / 2) / focal_length * z
@@ -55,7 +58,7 @@ def read_video(
     expected_frames: int | None,
     focal_length: float = FOCAL_LENGTH,
 ) -> Sequence[np.ndarray]:
-    """Every `step`-th frame of a video, as arrays float32 [n, 3].
+    """Every `step`-th frame of a video, as arrays [n, 3]: float32, or float64 where files are.
 
     Args:
       path: a folder of depth maps, or an npz file.
@@ -75,5 +78,5 @@ def read_video(
         )
     if images is None:
         return frames[::step]  # pyright: ignore[reportReturnType]
-    maps = (read_depth_image(image).astype(np.float32) / 1000 for image in images[::step])
+    maps = (read_depth_image(image) / 1000 for image in images[::step])
     return [depth_points(metres, focal_length) for metres in maps]

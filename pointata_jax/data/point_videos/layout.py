@@ -1,4 +1,4 @@
-"""The folder of a user's own videos: what is where, checked, with every fault named by its file.
+"""The folder of a user's own videos: what is where, with every fault named by its file.
 
     my_data/
       dataset.json            {"kind": "clip", "columns": ["x", "y", "z"], "classes": ["wave", …]}
@@ -7,14 +7,18 @@
       validation/…            optional
 
 Instead of the folders train, validation and test there may be list files `train.txt`,
-`validation.txt` and `test.txt`: one path of an npz file per line, relative to the folder. Where a
-list is, it decides. Only the train split is needed for training.
+`validation.txt` and `test.txt`: one path of an npz file per line, relative to the folder; the
+ending may be left out, and lines that begin with # are comments. Where a list is, it decides. Only
+the train split is needed for training. Folders and lists may also be called training, valid, val,
+dev or testing, and capital letters do not matter. A file is in one split only. Links are followed
+and hidden entries left out (`pointata_jax.data.folder_walk`); npz files that lie elsewhere are not
+read, and a warning says so.
 
 An npz file holds
 
     points        numbers [ΣN, C], the points of all frames after each other, or padded [T, N, C]
-    frame_sizes   integers [T], points of each frame; may be left out for padded points that are all
-                  real, else the first frame_sizes[t] points of frame t count
+    frame_sizes   integers [T], points of each frame, at least 1; may be left out for padded points
+                  that are all real, else the first frame_sizes[t] points of frame t count
     label         integer, of the whole video (kind "clip"), or
     frame_labels  integers [T] (kind "frame"), or
     point_labels  integers [ΣN], or padded as the points are [T, N] (kind "point")
@@ -22,26 +26,32 @@ An npz file holds
     subject       text or number, optional: who performs; the video's name is the default
 
 The first three columns are x, y, z, with a fixed unit and axes of the user's choice; further ones
-(colour, intensity, velocity …) can be used as channels. Labels count from 0 in the order of the
-classes; a frame or point may also have -1: neither trained on nor scored. Where there is no
-`dataset.json`, the npz files must carry `classes` and, if there are more than three columns,
-`columns`; the kind follows from the name of the labels.
+(colour, intensity, velocity …) can be used as channels. Numbers may be of any real type; where
+coordinates lie far from the origin, as those of maps do, each video is moved before it is stored
+(`pointata_jax.data.precision`). Points may also be an array with fields of the columns' names.
+
+Labels count from 0 in the order of the classes, or are the classes' names; a frame or point may
+also have -1: neither trained on nor scored. Where there is no `dataset.json`, the npz files must
+carry `classes` and, if there are more than three columns, `columns`; the kind follows from the
+name of the labels.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator
+import os
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from pointata_jax.data import schema
+from pointata_jax.data.folder_walk import sub_folders, walk_files
+from pointata_jax.data.point_videos import description as descriptions
+from pointata_jax.data.point_videos import video_files
+from pointata_jax.data.point_videos.description import KINDS, Description
+from pointata_jax.data.records import DESCRIPTION as RECORDS_DESCRIPTION
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -53,272 +63,262 @@ WHERE = (
     "pointata_jax/data/point_videos/layout.py has the details."
 )
 
-_KINDS = ("clip", "frame", "point")
+_SUFFIX = ".npz"
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_TOP_FILES = frozenset((DESCRIPTION, *(f"{name}.txt" for name in _SPLIT_NAMES)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Description:
-    """What all videos of a folder share.
+class _Top:
+    """What lies directly in a data folder."""
 
-    Attributes:
-      kind: what carries a label, "clip", "frame" or "point".
-      columns: names of the values of a point, x, y, z first.
-      classes: class names in label order.
-    """
-
-    kind: schema.Kind
-    columns: tuple[str, ...]
-    classes: tuple[str, ...]
+    description: Path | None
+    lists: dict[str, Path]
+    folders: dict[str, Path]
+    loose: tuple[Path, ...]
+    others: tuple[Path, ...]
 
 
 def describe(folder: str | Path) -> Description:
     """Reads `dataset.json`, or else the first training file; InputError if neither tells enough."""
     folder = Path(folder)
+    path = _top(folder).description
+    if path is not None:
+        return descriptions.read_description(path)
     path = folder / DESCRIPTION
-    if path.is_file():
-        return _described(_read_json(path), path)
     first = find_files(folder)["train"][0]
-    with _opened(first) as file:
-        kinds = [kind for kind in _KINDS if schema.label_field(kind) in file.files]
-        if len(kinds) != 1 or "classes" not in file.files:
-            raise InputError(
-                f"{first} does not say what the data are: write {path} with kind, columns and "
-                "classes, or put `classes` and one of `label`, `frame_labels`, `point_labels` into "
-                "every npz file."
-            )
-        width = file["points"].shape[-1] if "points" in file.files else 3
-        default = schema.COORDINATES if width == 3 else None
-        values = {"kind": kinds[0], "columns": default, "classes": file["classes"].tolist()}
-        if "columns" in file.files:
-            values["columns"] = file["columns"].tolist()
-    if values["columns"] is None:
+    keys = ("points", "columns", "classes")
+    arrays, held = video_files.read_arrays(first, keys)
+    kinds = [kind for kind in KINDS if schema.label_field(kind) in held]
+    if len(kinds) != 1 or "classes" not in arrays:
         raise InputError(
-            f"{first} has points of {width} columns and does not name them: write {path}, or put "
-            "`columns` into the npz files."
+            f"{first} does not say what the data are: write {path} with kind, columns and "
+            "classes, or put `classes` and one of `label`, `frame_labels`, `point_labels` into "
+            "every npz file."
         )
-    return _described(values, first)
+    points = arrays.get("points")
+    columns: list[str] | None = list(schema.COORDINATES)
+    if "columns" in arrays:
+        columns = video_files.names(arrays["columns"], "columns", first)
+    elif points is not None and points.dtype.names:
+        columns = _coordinates_first(points.dtype.names)
+    elif points is not None and points.ndim and points.shape[-1] != 3:
+        raise InputError(
+            f"{first} has points of {points.shape[-1]} columns and does not name them: write "
+            f"{path}, or put `columns` into the npz files."
+        )
+    classes = video_files.names(arrays["classes"], "classes", first)
+    values = {"kind": kinds[0], "columns": columns, "classes": classes}
+    return descriptions.checked(values, first, from_file=False)
 
 
 def find_files(folder: str | Path) -> dict[str, list[Path]]:
     """The files of each split that is there, sorted within folders and in order within lists.
 
     Raises:
-      InputError: no training files, an empty split, or a list that names a file twice or one that
-        is not there.
+      InputError: no training files, an empty split, a file in two splits, or a list that names a
+        file twice or one that is not there.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist. {WHERE}")
+    top = _top(folder)
     found: dict[str, list[Path]] = {}
     for split in SPLITS:
-        listed = folder / f"{split}.txt"
-        if listed.is_file():
-            found[split] = _read_list(listed)
-        elif (folder / split).is_dir():
-            found[split] = sorted((folder / split).rglob("*.npz"))
-            if not found[split]:
-                raise InputError(f"The folder {folder / split} holds no npz file. {WHERE}")
+        if split in top.lists:
+            found[split] = _read_list(top.lists[split])
+        elif split in top.folders:
+            walk = walk_files(top.folders[split], [_SUFFIX])
+            if not walk.files:
+                raise InputError(
+                    f"The folder {top.folders[split]} holds no npz file. {walk.sentence()} {WHERE}"
+                )
+            walk.report(stacklevel=2)
+            found[split] = list(walk.files)
     if "train" not in found:
-        raise InputError(f"{folder} has neither a folder train nor a list train.txt. {WHERE}")
-    seen: dict[Path, str] = {}
-    for split, files in found.items():
-        for path in files:
-            if path in seen:
-                raise InputError(f"{path} is in the {seen[path]} and in the {split} split.")
-            seen[path] = split
+        raise InputError(
+            f"{folder} has neither a folder train nor a list train.txt{_what_else(top)}. {WHERE}"
+        )
+    _check_apart(found)
     return found
 
 
 def source_files(folder: str | Path) -> list[Path]:
-    """Every file that decides what the data are."""
+    """Every file that decides what the data are; warns of npz files that are not read."""
     folder = Path(folder)
-    texts = [folder / DESCRIPTION, *(folder / f"{split}.txt" for split in SPLITS)]
-    videos = [path for files in find_files(folder).values() for path in files]
-    return [path for path in texts if path.is_file()] + videos
+    top, found = _top(folder), find_files(folder)
+    texts = [top.description] if top.description else []
+    videos = [path for files in found.values() for path in files]
+    _report_unread(folder, top, videos)
+    return [*texts, *top.lists.values(), *videos]
 
 
-def check_names(folder: str | Path, files: dict[str, list[Path]]) -> None:
-    """InputError if two files, of whatever splits, are the same video by their `video_id`."""
-    seen: dict[str, Path] = {}
-    for path in (path for part in files.values() for path in part):
-        with _opened(path) as file:
-            name = _name(file, path, Path(folder))
-        if name in seen:
-            raise InputError(
-                f"{seen[name]} and {path} are both the video {name!r}; give each its own video_id."
-            )
-        seen[name] = path
+def _top(folder: Path) -> _Top:
+    if not folder.is_dir():
+        raise InputError(f"The data folder {folder} does not exist. {WHERE}")
+    walk = walk_files(
+        folder,
+        names=lambda name: name.lower() in _TOP_FILES or name.lower().endswith(_SUFFIX),
+        depth=1,
+    )
+    named: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
+    loose, others = [], []
+    for path in walk.files:
+        name = path.name.lower()
+        if name.endswith(_SUFFIX):
+            loose.append(path)
+        else:
+            name = _SPLIT_NAMES.get(name.removesuffix(".txt"), name)
+            _enter_once(named, name, path)
+    for path in sub_folders(folder):
+        split = _SPLIT_NAMES.get(path.name.lower())
+        others.append(path) if split is None else _enter_once(folders, split, path)
+    lists = {name: path for name, path in named.items() if name != DESCRIPTION}
+    return _Top(named.get(DESCRIPTION), lists, folders, tuple(loose), tuple(others))
 
 
-def read_video(path: Path, folder: str | Path, description: Description) -> dict[str, Any]:
-    """One file as an example of the schema (`schema.video_features`).
+def _enter_once(found: dict[str, Path], name: str, path: Path) -> None:
+    if name in found:
+        raise InputError(
+            f"{found[name]} and {path.name} are both the {name} split of the data; keep one."
+            if name in SPLITS
+            else f"{found[name]} and {path.name} both describe the data; keep one."
+        )
+    found[name] = path
 
-    Raises:
-      InputError: anything wrong with it, in one sentence that names the file.
-    """
-    field = schema.label_field(description.kind)
-    with _opened(path) as file:
-        for key in ("points", field):
-            if key not in file.files:
-                raise InputError(
-                    f"{path} lacks {key!r}, which videos with a label per {description.kind} need; "
-                    f"it holds {', '.join(file.files) or 'nothing'}."
-                )
-        for key, wanted in (("columns", description.columns), ("classes", description.classes)):
-            if key in file.files and tuple(str(name) for name in file[key]) != wanted:
-                raise InputError(
-                    f"{path}: its {key} {file[key].tolist()} differ from those of the data set, "
-                    f"{list(wanted)}."
-                )
-        points, labels = file["points"], file[field]
-        sizes = file["frame_sizes"] if "frame_sizes" in file.files else None
-        name = _name(file, path, Path(folder))
-        subject = _text(file, "subject", path) if "subject" in file.files else name
-    _check_numbers(points, np.number, "points", path)
-    _check_numbers(labels, np.integer, field, path)
-    if sizes is not None:
-        _check_numbers(sizes, np.integer, "frame_sizes", path)
-    points, sizes, labels = _flat(points, sizes, labels, description, path)
+
+def _what_else(top: _Top) -> str:
+    """What may have been meant, where there is no train split."""
+    for path in top.others:
+        if any(_SPLIT_NAMES.get(inner.name.lower()) == "train" for inner in _folders_in(path)):
+            return f", but {path} has: give that folder"
+    if top.loose:
+        return (
+            f", but {len(top.loose)} npz files that lie in no split: move them into train and test"
+        )
+    return ""
+
+
+def _folders_in(path: Path) -> tuple[Path, ...]:
     try:
-        return schema.make_example(
-            points,
-            frame_sizes=sizes,
-            video_id=name,
-            subject=subject,
-            labels=labels,
-            num_classes=len(description.classes),
-            kind=description.kind,
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        return sub_folders(path)
+    except InputError:  # Not one of ours to complain about.
+        return ()
 
 
-def _flat(
-    points: np.ndarray,
-    sizes: np.ndarray | None,
-    labels: np.ndarray,
-    description: Description,
-    path: Path,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points [ΣN, C], frame sizes [T] and labels without padding."""
-    width = len(description.columns)
-    if points.ndim not in (2, 3) or points.shape[-1] != width:
-        raise InputError(
-            f"{path}: points have shape {points.shape}, expected [points, {width}] or [frames, "
-            f"points, {width}] for the columns {', '.join(description.columns)}."
-        )
-    if points.ndim == 2:
-        if sizes is None:
+def _check_apart(found: dict[str, list[Path]]) -> None:
+    """InputError if a file is in two splits, under whatever names."""
+    seen: dict[str, tuple[str, Path]] = {}
+    for split, (path, real) in (
+        (split, pair) for split, files in found.items() for pair in _with_real(files)
+    ):
+        other, first = seen.setdefault(real, (split, path))
+        if other != split and first == path:
+            raise InputError(f"{path} is in the {other} and in the {split} split.")
+        if other != split:
             raise InputError(
-                f"{path}: points [ΣN, C] of all frames need frame_sizes [T] to be told apart."
+                f"{path}, in the {split} split, is the same file as {first} of the {other} split, "
+                "by a link: a video is in one split only."
             )
-        return points, sizes, labels
-    frames, padded = points.shape[:2]
-    counts = np.full(frames, padded, np.int32) if sizes is None else sizes
-    if counts.shape != (frames,) or ((counts < 1) | (counts > padded)).any():
-        raise InputError(
-            f"{path}: frame_sizes must be {frames} numbers from 1 to {padded} for padded points of "
-            f"shape {points.shape}; drop frames without points."
+
+
+def _with_real(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Paths with the real path of each."""
+    parents: dict[Path, str] = {}
+    for path in paths:
+        if path.is_symlink():
+            yield path, os.path.realpath(path)
+        else:
+            if path.parent not in parents:
+                parents[path.parent] = os.path.realpath(path.parent)
+            yield path, os.path.join(parents[path.parent], path.name)
+
+
+def _report_unread(folder: Path, top: _Top, videos: list[Path]) -> None:
+    """Warns of npz files in the folder that belong to no split."""
+    read = {real for _, real in _with_real(videos)}
+    listed = [path for split, path in top.folders.items() if split in top.lists]
+    unread = list(top.loose)
+    for place in (*top.others, *listed):
+        try:
+            unread += walk_files(place, [_SUFFIX]).files
+        except InputError:  # Broken links and closed folders matter only where videos are read.
+            continue
+    unread = [
+        path
+        for path, real in _with_real(unread)
+        if real not in read and not (path.parent / RECORDS_DESCRIPTION).is_file()
+    ]
+    if unread:
+        warnings.warn(
+            f"Not read in {folder}: {len(unread)} npz files, such as "
+            f"{unread[0].relative_to(folder)}, since they are in no list and in none of the "
+            "folders train, validation and test.",
+            UserWarning,
+            stacklevel=3,
         )
-    real = np.arange(padded) < counts[:, None]
-    if description.kind == "point":
-        if labels.shape == (frames, padded):
-            labels = labels[real]
-        elif labels.shape != (int(counts.sum()),):
-            raise InputError(
-                f"{path}: point_labels have shape {labels.shape}, expected {(frames, padded)} as "
-                f"the points or {(int(counts.sum()),)} without padding."
-            )
-    return points[real], counts, labels
-
-
-def _check_numbers(array: np.ndarray, wanted: type, key: str, path: Path) -> None:
-    if not np.issubdtype(array.dtype, wanted) or np.iscomplexobj(array):
-        kind = "integers" if wanted is np.integer else "real numbers"
-        raise InputError(f"{path}: {key} is {array.dtype}, expected {kind}.")
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An npz file; what goes wrong while it is read is an InputError that names it."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} is a single array, expected an npz file of several.")
-            yield file
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); it is cut off, damaged, or holds Python objects: "
-            "write it again with numpy.savez."
-        ) from None
-
-
-def _name(file: Any, path: Path, folder: Path) -> str:
-    if "video_id" in file.files:
-        return _text(file, "video_id", path)
-    return path.relative_to(folder).with_suffix("").as_posix()
-
-
-def _text(file: Any, key: str, path: Path) -> str:
-    value = file[key]
-    if value.size != 1 or value.dtype.kind not in "UiS":
-        raise InputError(f"{path}: {key} must be one text or integer, it is {value!r}.")
-    return value.item().decode() if value.dtype.kind == "S" else str(value.item())
 
 
 def _read_list(path: Path) -> list[Path]:
-    files: list[Path] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if not line.strip():
+    files: dict[str, Path] = {}
+    for number, line in numbered_lines(path):
+        file = _listed_file(path, line)
+        if file is None and line.startswith("#"):
             continue
-        file = path.parent / line.strip()
-        if not file.is_file() and file.suffix != ".npz":
-            file = file.with_name(f"{file.name}.npz")
-        if not file.is_file() or path.parent.resolve() not in file.resolve().parents:
+        where = f"{path}, line {number}"
+        if file is None:
+            raise InputError(f"{where}: there is no npz file {line!r} in {path.parent}.")
+        inside = _inside(file, path.parent)
+        if inside is None:
             raise InputError(
-                f"{path}, line {number}: there is no npz file {line.strip()!r} in {path.parent}."
+                f"{where}: {line!r} lies outside {path.parent}; move it there, or put a link there "
+                "and name that."
             )
-        if file in files:
-            raise InputError(f"{path}, line {number} names {line.strip()!r} a second time.")
-        files.append(file)
+        ((_, real),) = _with_real([inside])
+        if real in files:
+            same = "" if files[real] == inside else f" ({files[real]} is the same file)"
+            raise InputError(f"{where} names {line!r} a second time{same}.")
+        files[real] = inside
     if not files:
         raise InputError(f"{path} names no files: write one path per line, or remove it.")
-    return files
+    return list(files.values())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is no valid JSON ({error}).") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold one object with kind, columns and classes.")
-    return {"columns": list(schema.COORDINATES)} | values
+def _listed_file(path: Path, line: str) -> Path | None:
+    """The npz file that a line of a list means, if it is there."""
+    # What is written comes first: names may hold #, backslashes and letters in either Unicode form.
+    spellings = [line, line.split(" #")[0].rstrip(), line.split("\t#")[0].rstrip()]
+    spellings += [text.replace("\\", "/") for text in spellings]
+    spellings += [unicodedata.normalize(form, t) for form in ("NFC", "NFD") for t in spellings]
+    for text in dict.fromkeys(spellings):
+        for name in (text, f"{text}{_SUFFIX}", f"{text}{_SUFFIX.upper()}"):
+            file = path.parent / name
+            if name.lower().endswith(_SUFFIX) and file.is_file():
+                return file
+    return None
 
 
-def _described(values: dict[str, Any], path: Path) -> Description:
-    unknown = sorted(set(values) - {"kind", "columns", "classes"})
-    missing = sorted({"kind", "columns", "classes"} - set(values))
-    if unknown or missing:
-        what = f"has the unknown entry {unknown[0]!r}" if unknown else f"lacks {missing[0]!r}"
-        raise InputError(f"{path} {what}; its entries are kind, columns and classes.")
-    if values["kind"] not in _KINDS:
-        raise InputError(f"{path}: kind is {values['kind']!r}, use one of {', '.join(_KINDS)}.")
-    for key in ("columns", "classes"):
-        names = values[key]
-        if (
-            not isinstance(names, list | tuple)
-            or not names
-            or not all(isinstance(name, str) and name and "," not in name for name in names)
-            or len(set(names)) != len(names)
-        ):
-            raise InputError(
-                f"{path}: {key} must be a list of different names without commas, it is {names!r}."
-            )
-    try:
-        columns = schema.check_columns(values["columns"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return Description(values["kind"], columns, tuple(values["classes"]))
+def _inside(file: Path, folder: Path) -> Path | None:
+    """The same file by a path below the folder, or None if it lies outside."""
+    # Links stay as they are named: what they lead to may lie anywhere.
+    plain = Path(os.path.normpath(file))
+    for root in (Path(os.path.normpath(folder)), Path(os.path.realpath(folder))):
+        if plain.is_relative_to(root):
+            return folder / plain.relative_to(root)
+    real, root = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    return folder / real.relative_to(root) if real.is_relative_to(root) else None
+
+
+def _coordinates_first(names: Iterable[str]) -> list[str]:
+    """The names of fields with x, y, z in front; fields have names, so their order is free."""
+    lower = {name.lower(): name for name in names}
+    first = [lower[name] for name in schema.COORDINATES if name in lower]
+    return first + [name for name in names if name not in first]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import schema
-from pointata_jax.data.point_videos import layout
+from pointata_jax.data import schema, streaming
+from pointata_jax.data.point_videos import layout, video_files
 from pointata_jax.errors import InputError
 
+SHARD_BYTES = 2**28
+"""Files of about so many bytes share a record file."""
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+
+class Builder(tfds.core.ShardBasedBuilder):
     """Videos of a folder as they are; kind, columns and classes are the folder's own."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "One npz file per video."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {
+        "1.0.0": "One npz file per video.",
+        "2.0.0": "Videos far from the origin are moved before they become float32.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = layout.WHERE
 
     def __init__(
@@ -57,13 +63,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         del dl_manager  # The folder is known already.
         files = layout.find_files(self._source)
-        layout.check_names(self._source, files)
-        return {split: self._generate_examples(paths) for split, paths in files.items()}
+        video_files.check_video_ids(self._source, files)
+        return streaming.split_shards(
+            {split: shards(paths) for split, paths in files.items()},
+            self._make_examples,
+            items_per_shard=1,
+            where=self._source,
+        )
 
-    def _generate_examples(self, paths: list[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _make_examples(self, paths: Iterable[Path]) -> Iterator[streaming.Example]:
         for path in paths:
-            example = layout.read_video(path, self._source, self._description)
+            example = video_files.read_video(path, self._source, self._description)
             yield example["video_id"], example
+
+
+def shards(paths: Sequence[Path]) -> list[list[Path]]:
+    """Files in order, in groups of about `SHARD_BYTES`; a larger file is a group of its own."""
+    groups: list[list[Path]] = []
+    held = 0
+    for path in paths:
+        size = path.stat().st_size
+        if not groups or held + size > SHARD_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(path)
+        held += size
+    return groups

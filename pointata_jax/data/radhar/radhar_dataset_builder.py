@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import schema
+from pointata_jax.data import schema, streaming
 from pointata_jax.data.radhar import recordings as radhar
 from pointata_jax.errors import InputError
 
@@ -80,7 +79,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 split: self._generate_examples(radhar.read_archive(archive, split))
                 for split in radhar.SPLIT_FOLDERS
             }
-        source = radhar.find_source(os.fspath(dl_manager.manual_dir))
+        source = radhar.find_source(streaming.manual_folder(dl_manager, radhar.WHERE))
         if source.is_dir():
             self._check(radhar.tree_names(source), f"The folder {source}")
             return {

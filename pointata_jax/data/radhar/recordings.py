@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pointata_jax.data.array_files import read_arrays
+from pointata_jax.data.folder_walk import find_near, sub_folders, walk_files
+from pointata_jax.data.text_files import plain_bytes, read_content
 from pointata_jax.errors import InputError
 
 CLASSES = ("boxing", "jack", "jump", "squats", "walk")
@@ -35,6 +38,15 @@ WHERE = (
     f"(github.com/nesl/RadHAR), or {PACKED_NAME}."
 )
 
+_PACKED_KEYS = (
+    "points",
+    "frame_start",
+    "seq_frames",
+    "seq_label",
+    "seq_split",
+    "seq_name",
+    "classes",
+)
 _FIELDS = (b"point_id", *(name.encode() for name in COLUMNS))
 _FIELD_LINE = re.compile(rb"^(" + rb"|".join(_FIELDS) + rb"): *(\S+)", re.MULTILINE)
 
@@ -102,25 +114,45 @@ def find_source(folder: str | Path) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"The data folder {folder} does not exist. {WHERE}")
-    trees = [folder, folder / "Data", *sorted(folder.glob("*/Data"))]
+    trees = [folder, folder / "Data", *(below / "Data" for below in sub_folders(folder))]
     for tree in trees:
         if all((tree / name).is_dir() for name in SPLIT_FOLDERS.values()):
             return tree
-    for packed in (folder / PACKED_NAME, *sorted(folder.glob(f"*/{PACKED_NAME}"))):
-        if packed.is_file():
-            return packed
+    packed = find_near(folder, PACKED_NAME)
+    if packed is not None:
+        return packed
     raise InputError(f"The data folder {folder} holds no RadHAR data. {WHERE}")
 
 
 def source_files(source: Path) -> list[Path]:
     """The files that `find_source`'s answer stands for, sorted."""
-    return sorted(source.glob("*/*/*.txt")) if source.is_dir() else [source]
+    if not source.is_dir():
+        return [source]
+    return [path for split in ("test", "train") for path in _split_files(source, split)]
 
 
 def read_tree(tree: Path, split: str) -> Iterator[Recording]:
     """The recordings of one split of the authors' folders, sorted by path."""
-    for path in sorted((tree / SPLIT_FOLDERS[split]).glob("*/*.txt")):
-        yield _from_text(path.read_bytes(), PurePosixPath(*path.parts[-3:]), split)
+    for path in _split_files(tree, split):
+        content = plain_bytes(read_content(path), path)
+        yield _from_text(content, PurePosixPath(*path.parts[-3:]), split)
+
+
+def _split_files(tree: Path, split: str) -> list[Path]:
+    """The text files in the folders of the classes, sorted; says what lies elsewhere."""
+    folder = tree / SPLIT_FOLDERS[split]
+    walk = walk_files(folder, (".txt",))
+    walk.report(foreign=False)
+    files = [path for path in walk.files if len(path.relative_to(folder).parts) == 2]
+    others = sorted(set(walk.files) - set(files))
+    if others:
+        warnings.warn(
+            f"{len(others)} text files are not right in a folder of a class of {folder} and were "
+            f"left out, such as {others[0]}.",
+            UserWarning,
+            stacklevel=1,
+        )
+    return files
 
 
 def tree_names(tree: Path) -> list[PurePosixPath]:
@@ -139,7 +171,7 @@ def read_archive(archive: Path, split: str) -> Iterator[Recording]:
         for member in _members(archive):
             if member.parts[-3] == SPLIT_FOLDERS[split]:
                 path = PurePosixPath(*member.parts[-3:])
-                yield _from_text(opened.read(str(member)), path, split)
+                yield _from_text(plain_bytes(opened.read(str(member)), str(path)), path, split)
 
 
 def check_archive(archive: Path) -> None:
@@ -147,7 +179,7 @@ def check_archive(archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             damaged = opened.testzip()
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
         raise InputError(f"{archive.name} is not a whole zip archive ({error}).") from None
     if damaged is not None:
         raise InputError(f"{archive.name} is damaged at {damaged}.")
@@ -159,7 +191,8 @@ def _members(archive: Path) -> list[PurePosixPath]:
     return sorted(
         member
         for member in members
-        if member.suffix == ".txt"
+        if member.suffix.lower() == ".txt"
+        and not any(part.startswith((".", "__MACOSX")) for part in member.parts)
         and len(member.parts) >= 4
         and member.parts[-4] == "Data"
         and member.parts[-3] in SPLIT_FOLDERS.values()
@@ -172,9 +205,9 @@ def _from_text(content: bytes, path: PurePosixPath, split: str) -> Recording:
 
 
 def _class_index(name: str, path: str) -> int:
-    if name not in CLASSES:
+    if name.lower() not in CLASSES:
         raise InputError(f"{path}: {name!r} is none of the classes {', '.join(CLASSES)}.")
-    return CLASSES.index(name)
+    return CLASSES.index(name.lower())
 
 
 def check_text_counts(names: Iterable[PurePosixPath], where: str) -> None:
@@ -182,7 +215,9 @@ def check_text_counts(names: Iterable[PurePosixPath], where: str) -> None:
     names = list(names)
     for folder in SPLIT_FOLDERS.values():
         for label in CLASSES:
-            if not any(path.parts[-3:-1] == (folder, label) for path in names):
+            if not any(
+                (path.parts[-3], path.parts[-2].lower()) == (folder, label) for path in names
+            ):
                 raise InputError(
                     f"{where} has no recording in {folder}/{label}; the tree is not complete. "
                     "Copy it again, or set partial=True to use what is there."
@@ -207,18 +242,21 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
     Raises:
       InputError: damaged or cut off, arrays missing or at odds, other counts.
     """
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            points, frame_start = packed["points"], packed["frame_start"]
-            frames, label = packed["seq_frames"], packed["seq_label"]
-            is_test, names = packed["seq_split"].astype(bool), packed["seq_name"]
-            classes = tuple(str(name) for name in packed["classes"])
-    except KeyError as error:
-        raise InputError(f"{path} lacks an array: {error.args[0]}.") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); it is cut off or damaged, copy it again."
-        ) from None
+    packed = read_arrays(
+        path,
+        _PACKED_KEYS,
+        damaged="{path} cannot be read ({why}); it is cut off or damaged, {advice}.",
+    )
+    missing = [key for key in _PACKED_KEYS if key not in packed]
+    if missing:
+        raise InputError(f"{path} lacks an array: {missing[0]}.")
+    points, frame_start, frames, label, is_test, names, classes = packed.values()
+    for key, array in packed.items():
+        if key != "points" and array.ndim != 1:
+            raise InputError(f"{path}: {key} has shape {array.shape}, expected a list.")
+    if is_test.dtype.kind not in "biu":
+        raise InputError(f"{path}: seq_split is {is_test.dtype}, expected true or false.")
+    is_test, classes = is_test.astype(bool), tuple(str(name) for name in classes)
     if classes != CLASSES:
         raise InputError(f"{path}: the classes are {classes}, expected {CLASSES}.")
     for key, array, wanted in (
@@ -237,12 +275,18 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
         raise InputError(
             f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes."
         )
+    if points.ndim != 2 or points.shape[1] != len(COLUMNS):
+        raise InputError(f"{path}: points have shape {points.shape}, expected [P, {len(COLUMNS)}].")
     ends = np.r_[frame_start[1:], len(points)]
     first = np.r_[0, np.cumsum(frames)]
     lengths = {len(frames), len(label), len(is_test), len(names)}
-    if points.ndim != 2 or points.shape[1] != len(COLUMNS):
-        raise InputError(f"{path}: points have shape {points.shape}, expected [P, {len(COLUMNS)}].")
-    if len(lengths) > 1 or first[-1] != len(frame_start):
+    if (
+        len(lengths) > 1
+        or first[-1] != len(frame_start)
+        or (frames < 0).any()
+        or frame_start[:1].any()
+        or (np.diff(np.r_[0, frame_start, len(points)]) < 0).any()
+    ):
         raise InputError(
             f"{path}: its arrays do not belong together; it is damaged, copy it again."
         )

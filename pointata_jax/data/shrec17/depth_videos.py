@@ -24,7 +24,9 @@ import numpy as np
 from scipy import ndimage
 
 from pointata_jax.data.depth_images import read_depth_image
-from pointata_jax.data.shrec17.gestures import FRAMES, IMAGES, POINTS, Gesture
+from pointata_jax.data.folder_walk import walk_files
+from pointata_jax.data.shrec17.gestures import FRAMES, IMAGE_SUFFIX, IMAGES, POINTS, Gesture
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 BOXES_NAME = "general_informations.txt"
@@ -46,17 +48,19 @@ def read_video(folder: Path, key: Gesture) -> np.ndarray:
     Raises:
       InputError: images or boxes are missing or damaged, or no key frame shows a hand.
     """
-    images = len(list(folder.glob(IMAGES)))
-    if images < key.frames:
+    walk = walk_files(folder, (IMAGE_SUFFIX,), depth=1)
+    images = {path.name.lower(): path for path in walk.files}
+    if len(images) < key.frames:
         raise InputError(
-            f"{folder} has {images} images {IMAGES}, its list says {key.frames}; the video is cut "
-            "off, unpack it again."
+            f"{folder} has {len(images)} images {IMAGES}, its list says {key.frames}; the video is "
+            "cut off, unpack it again."
         )
     boxes = read_boxes(folder / BOXES_NAME, key.frames)
     rng = np.random.default_rng(zlib.crc32(key.video_id.encode()))
     array = np.zeros((FRAMES, POINTS, 8), np.int64)
     for time, number in enumerate(np.arange(FRAMES) * key.frames // FRAMES):
-        path = folder / IMAGES.replace("*", str(number))
+        name = f"{number}{IMAGE_SUFFIX}"
+        path = images.get(name, folder / name)
         depth = read_depth_image(path)
         if depth.shape != (HEIGHT, WIDTH):
             raise InputError(
@@ -95,9 +99,7 @@ def read_boxes(path: Path, frames: int) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"{path} does not exist, and the hand's box is in it; unpack it again.")
     boxes = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path):
         try:
             values = [float(word) for word in line.split()]
         except ValueError:

@@ -16,12 +16,16 @@ De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and S
 from __future__ import annotations
 
 import dataclasses
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pointata_jax.data.array_files import check_numbers, read_npy
+from pointata_jax.data.folder_walk import walk_files
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 GESTURES: tuple[str, ...] = (
@@ -55,6 +59,7 @@ FRAMES, POINTS = 32, 256
 LIST_NAMES = {"train": "train_gestures.txt", "test": "test_gestures.txt"}
 POINTS_NAME = "pts_label.npy"
 IMAGES = "*_depth.png"
+IMAGE_SUFFIX = "_depth.png"
 WHERE = (
     "Expected there: train_gestures.txt and test_gestures.txt of SHREC'17 (HandGestureDataset_"
     "SHREC2017) and its folders gesture_*/finger_*/subject_*/essai_*, 2,800 in all, with the depth "
@@ -62,6 +67,8 @@ WHERE = (
     "beside them, such folders with a pts_label.npy each, which shrec17_process.py of github.com/"
     "VIPL-SLP/pointlstm-gesture-recognition-pytorch makes of them (folder Processed_SHREC2017)."
 )
+
+_GESTURE_FOLDER = re.compile(r"gesture_\d+", re.IGNORECASE)
 
 # Channels of the files.
 _ROW, _COLUMN, _DEPTH = 0, 1, 2
@@ -101,12 +108,10 @@ def read_list(path: Path) -> list[Gesture]:
         gesture, no frames, or a gesture listed twice.
     """
     found: dict[Gesture, None] = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in numbered_lines(path, comments=("#",)):
         words = line.split()
-        if not words:
-            continue
         where = f"{path}, line {number}"
-        if len(words) != 7 or not all(word.isdigit() for word in words):
+        if len(words) != 7 or not all(word.isascii() and word.isdigit() for word in words):
             raise InputError(
                 f"{where} is not of the form 'gesture finger subject essai label14 label28 frames'."
             )
@@ -135,16 +140,17 @@ def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[
     """The gestures of "train" and "test", as the lists of a folder or below say.
 
     Raises:
-      InputError: a list is missing, doubled, damaged or, unless `partial`, not of the published
-        length; or a gesture is in both.
+      InputError: a list is missing, there twice and not the same, damaged or, unless `partial`, not
+        of the published length; or a gesture is in both.
     """
     splits: dict[str, list[Gesture]] = {}
-    for split, name in LIST_NAMES.items():
-        paths = sorted(Path(folder).rglob(name))
-        if len(paths) != 1:
+    for split, paths in find_lists(folder).items():
+        contents = [read_list(path) for path in paths]
+        if not paths or any(content != contents[0] for content in contents):
+            name = LIST_NAMES[split]
             problem = f"holds {len(paths)} files {name}" if paths else f"lacks {name}"
             raise InputError(f"The folder {folder} {problem}; one is needed. {WHERE}")
-        splits[split] = read_list(paths[0])
+        splits[split] = contents[0]
     counts = {split: len(keys) for split, keys in splits.items()}
     if counts != COUNTS and not partial:
         raise InputError(
@@ -157,6 +163,18 @@ def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[
     return splits
 
 
+def find_lists(folder: str | Path) -> dict[str, list[Path]]:
+    """The lists of "train" and "test" in a folder and its sub-folders; InputError if it is missing.
+
+    The folders of the gestures are not looked into.
+    """
+    walk = walk_files(folder, (".txt",), enter=lambda name: not _GESTURE_FOLDER.fullmatch(name))
+    return {
+        split: [path for path in walk.files if path.name.lower() == name]
+        for split, name in LIST_NAMES.items()
+    }
+
+
 def find_files(folder: str | Path) -> dict[str, Path]:
     """Where the gestures of a folder and its sub-folders are, by `Gesture.video_id`.
 
@@ -166,11 +184,12 @@ def find_files(folder: str | Path) -> dict[str, Path]:
     Raises:
       InputError: the folder is missing, or holds a gesture twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist.")
-    points = ((path.parent, path) for path in folder.rglob(POINTS_NAME))
-    videos = ((path, path) for path in {image.parent for image in folder.rglob(IMAGES)})
+    walk = walk_files(folder, (POINTS_NAME, IMAGE_SUFFIX))
+    walk.report(foreign=False)
+    files = [path for path in walk.files if path.name.lower() == POINTS_NAME]
+    points = ((path.parent, path) for path in files)
+    images = (path for path in walk.files if path.name.lower().endswith(IMAGE_SUFFIX))
+    videos = ((path, path) for path in {image.parent for image in images})
     return _by_gesture(videos) | _by_gesture(points)
 
 
@@ -178,7 +197,7 @@ def _by_gesture(found: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
     """Paths by gesture, from pairs of a gesture's folder and a path; InputError if one is twice."""
     paths: dict[str, Path] = {}
     for folder, path in sorted(found):
-        name = "/".join(folder.parts[-4:])
+        name = "/".join(folder.parts[-4:]).lower()
         if name in paths:
             raise InputError(f"{paths[name]} and {path} are the same gesture; remove one.")
         paths[name] = path
@@ -196,6 +215,13 @@ def present_gestures(
                 f"{len(missing)} of the {len(keys)} {split} gestures have no {POINTS_NAME} and no "
                 f"{IMAGES}, the first is {missing[0]}; complete the copy, or give partial=True. "
                 f"{WHERE}"
+            )
+        if missing:
+            warnings.warn(
+                f"{len(missing)} of the {len(keys)} {split} gestures are not there and were left "
+                f"out, such as {missing[0]}.",
+                UserWarning,
+                stacklevel=2,
             )
     return {split: [key for key in keys if key.video_id in files] for split, keys in splits.items()}
 
@@ -231,8 +257,9 @@ def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
     Raises:
       InputError: no frame has a point.
     """
-    metres = array[..., [_RIGHT, _DOWN, _AWAY]].astype(np.float32) / 1000
+    metres = array[..., [_RIGHT, _DOWN, _AWAY]] / 1000
     metres[..., 1] *= -1
+    metres = metres.astype(np.float32)
     seen = array[..., _DEPTH] > 0
     frames = [points[mask] for points, mask in zip(metres, seen, strict=True) if mask.any()]
     if not frames:

@@ -47,8 +47,7 @@ class Builder(ArchiveBuilder):
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
         """The files that would be read from a data folder; of a depth video, its folder."""
-        names = gestures.LIST_NAMES.values()
-        lists = sorted(path for name in names for path in Path(data_dir).rglob(name))
+        lists = sorted(path for paths in gestures.find_lists(data_dir).values() for path in paths)
         return [*lists, *gestures.find_files(data_dir).values()]
 
     @property

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pointata_jax.data.array_files import check_numbers, read_npz
+from pointata_jax.data.array_files import as_floats, check_numbers, read_npz
+from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.data.schema import COORDINATES, IGNORED
+from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 COLUMNS = (*COORDINATES, "red", "green", "blue")
@@ -74,7 +77,8 @@ WHERE = (
 )
 
 _LINE = re.compile(r"(?P<sequence>[^/\s]+)/(?:.*/)?(?P<frame>\d+)\.\w+")
-_LIST_NAME = re.compile(r"(trainval|train|val|test)(?:_raw|_cvpr19)?\.txt")
+_LIST_NAME = re.compile(r"(trainval|train|val|test)(?:_raw|_cvpr19)?\.txt", re.IGNORECASE)
+_FRAME_NAME = re.compile(r".*-\d{6}\.npz", re.IGNORECASE)
 
 
 def class_weights() -> np.ndarray:
@@ -101,7 +105,10 @@ class FrameRef:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What a frame holds: points float32 [N, 6] (`COLUMNS`), labels int32 [N], centre [3]."""
+    """What a frame holds: points [N, 6] (`COLUMNS`), labels int32 [N], center float64 [3].
+
+    Points are float32, or float64 where the coordinates of the file are.
+    """
 
     points: np.ndarray
     labels: np.ndarray
@@ -114,11 +121,10 @@ def find_frames(folder: str | Path) -> dict[str, Path]:
     Raises:
       InputError: the folder is missing, or holds a frame twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"The data folder {folder} does not exist.")
+    walk = walk_files(folder, (".npz",), names=_FRAME_NAME.fullmatch)
+    walk.report(foreign=False)
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*-[0-9][0-9][0-9][0-9][0-9][0-9].npz")):
+    for path in walk.files:
         if path.stem in found:
             raise InputError(f"{found[path.stem]} and {path} are the same frame; remove one.")
         found[path.stem] = path
@@ -128,11 +134,10 @@ def find_frames(folder: str | Path) -> dict[str, Path]:
 def find_lists(folder: str | Path) -> dict[str, Path]:
     """The split lists of a folder and its sub-folders: "train", "val", "trainval", "test"."""
     found: dict[str, Path] = {}
-    for path in sorted(Path(folder).rglob("*.txt")):
+    for path in walk_files(folder, (".txt",), names=_LIST_NAME.fullmatch).files:
         match = _LIST_NAME.fullmatch(path.name)
-        if match is None:
-            continue
-        name = match.group(1)
+        assert match is not None
+        name = match.group(1).lower()
         if name in found:
             raise InputError(
                 f"{found[name]} and {path} both list the {name} frames; keep one of them."
@@ -148,9 +153,7 @@ def read_list(path: Path) -> list[FrameRef]:
       InputError: a line of another form, or a frame listed twice.
     """
     refs: set[FrameRef] = set()
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, comments=("#",)):
         match = _LINE.fullmatch(line.split()[0])
         if match is None:
             raise InputError(
@@ -218,6 +221,13 @@ def present_frames(
                 f"{len(missing)} of the {len(refs)} {split} frames have no file, the first is "
                 f"{missing[0]}.npz; complete the copy, or give partial=True to use what is there."
             )
+        if missing:
+            warnings.warn(
+                f"{len(missing)} of the {len(refs)} {split} frames have no file and were left out, "
+                f"such as {missing[0]}.npz.",
+                UserWarning,
+                stacklevel=2,
+            )
     return {split: [ref for ref in refs if ref.name in files] for split, refs in splits.items()}
 
 
@@ -228,6 +238,9 @@ def read_frame(path: Path) -> Frame:
       InputError: the file is cut off, lacks an array, or holds arrays of another form.
     """
     points, colours, raw, center = read_npz(path, ("pc", "rgb", "semantic", "center"))
+    # Copies keep single columns and rows as they please.
+    raw = raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
+    center = center.reshape(-1) if center.size == 3 else center
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
         raise InputError(f"{path}: pc has shape {points.shape}, expected [points, 3].")
     if colours.shape != points.shape or raw.shape != points.shape[:1] or center.shape != (3,):
@@ -238,10 +251,11 @@ def read_frame(path: Path) -> Frame:
     check_numbers(points, "f", "coordinates (pc)", path)
     check_numbers(colours, "f", "colours (rgb)", path)
     check_numbers(raw, "iu", "labels (semantic)", path)
+    check_numbers(center, "fiu", "coordinates (center)", path)
     for name, array in (("pc", points), ("center", center)):
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds NaN or infinite values; copy the file again.")
-    if colours.min() < 0 or colours.max() > 1:
+    if not (colours.min() >= 0 and colours.max() <= 1):  # NaN fails both.
         raise InputError(
             f"{path}: colours (rgb) reach from {colours.min():g} to {colours.max():g}, expected "
             "0 to 1."
@@ -251,5 +265,5 @@ def read_frame(path: Path) -> Frame:
         raise InputError(
             f"{path}: label {bad} (semantic) is none of the raw classes 0..15; copy the file again."
         )
-    rows = np.concatenate([points, colours], axis=1).astype(np.float32)
+    rows = np.concatenate([as_floats(points), colours.astype(np.float32)], axis=1)
     return Frame(rows, _LABEL_OF_RAW[raw], center.astype(np.float64))
