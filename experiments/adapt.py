@@ -11,7 +11,6 @@ missing. Writes `<workdir>/`: config, log, checkpoints, `adapter.safetensors`, `
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 from experiments import command_line
 
@@ -20,7 +19,10 @@ from experiments import command_line
 class Args:
     """Stage 2: adapt the frozen 3D backbone to a task."""
 
-    task: str = "synthetic_actions"  # configuration in experiments/configs
+    # hoi4d, hoi4d_semantic, mocap6, msr_action3d, msr_skeleton, ntu_rgbd, radhar, radhar_timelines,
+    # shrec17, synthetic_actions, synthetic_parts, synthetic_timelines, synthia; for your own videos
+    # point_videos_clips, point_videos_frames, point_videos_points
+    task: str = "synthetic_actions"
     tuning: str = "pointata"  # pointata, adapter (no stage 1), full, scratch or probe
     data_dir: str | None = None  # folder with the public data, in its own layout
     cache_dir: str | None = None  # prepared records; default: the user's cache folder
@@ -30,7 +32,10 @@ class Args:
     partial: bool = False  # accept a copy of the data set that is not complete
     frames: int | None = None  # frames of a clip; default: the task's
     points: int | None = None  # points of a frame; default: the task's
-    workdir: str | None = None  # run folder; default: runs/<task>[-<tuning>]
+    merge: int | None = None  # sensor frames joined in one frame of a clip; default: the task's
+    channels: str | None = None  # columns beside x, y, z to use, with commas; default: the task's
+    hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects
+    workdir: str | None = None  # run folder; default: runs/<task>[-<own data>][-<tuning>]
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # for stage 1; default: the bank of the backbone
     embedder_init: str | None = None  # random or backbone; not for pointata; probe: backbone
@@ -52,7 +57,14 @@ def main(args: Args) -> None:
     from pointata_jax.training.adapt import Start, adapt
     from pointata_jax.training.partition import tuning_rules
     from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
-    from pointata_jax.training.task_data import DataPlace, load_split, load_training
+    from pointata_jax.training.task_data import (
+        DataPlace,
+        deciding_score,
+        load_split,
+        load_training,
+        look_ahead,
+        splits,
+    )
 
     tuning_rules(args.tuning)
     config = runs.task_config(args, stage="adapt")
@@ -67,8 +79,15 @@ def main(args: Args) -> None:
     runs.start_devices(args.distributed)
     backbone = runs.open_backbone(args.backbone)
     place = DataPlace(args.data_dir, args.cache_dir, args.download)
-    workdir = args.workdir or runs.default_workdir(args.task, args.tuning)
+    workdir = args.workdir or runs.default_workdir(config, args.data_dir, args.tuning)
     data = load_training(config, place, hold_out=args.validation)
+    test = None
+    if args.test and "test" in splits(config, place):
+        test = load_split(config, place, "test")
+    elif args.test:
+        runs.say(f"{args.data_dir or args.task} has no test split: there will be no test figure.")
+    score, why = deciding_score(config, data)
+    runs.say(*look_ahead(config, data, test), *([why] if why else []))
     model = config.model_config(
         backbone.config, data.train.num_classes, embedder_init=embedder_init
     )
@@ -88,12 +107,15 @@ def main(args: Args) -> None:
             "columns": data.train.columns,
         },
         resume=args.resume,
+        videos=data.digests | ({"test": test.digests} if test is not None else {}),
     )
-    print(summary(model), file=sys.stderr, flush=True)
+    runs.say(summary(model))
     embedder = None
     if args.tuning == "pointata":
+        # Stage 1 stops by held-out videos, whatever stage 2 does.
+        aligned = data if args.validation else load_training(config, place)
         embedder = load_adapter(
-            runs.aligned_embedder(config, place, backbone, args.source_bank, workdir, args.seed)
+            runs.aligned_embedder(config, aligned, backbone, args.source_bank, workdir, args.seed)
         )[0]["embedder"]
     result = adapt(
         model,
@@ -101,8 +123,8 @@ def main(args: Args) -> None:
         Start(args.tuning, backbone.variables, embedder, embedder_init),
         data,
         run,
-        score=config.score,
-        test=(lambda: load_split(config, place, "test")) if args.test else None,
+        score=score,
+        test=test,
         learning_rate=args.learning_rate,
         seed=args.seed,
         resume=args.resume,

@@ -18,7 +18,10 @@ from experiments import command_line
 class Args:
     """Stage 1: align the video embedder with the 3D source bank."""
 
-    task: str = "synthetic_actions"  # configuration in experiments/configs
+    # hoi4d, hoi4d_semantic, mocap6, msr_action3d, msr_skeleton, ntu_rgbd, radhar, radhar_timelines,
+    # shrec17, synthetic_actions, synthetic_parts, synthetic_timelines, synthia; for your own videos
+    # point_videos_clips, point_videos_frames, point_videos_points
+    task: str = "synthetic_actions"
     data_dir: str | None = None  # folder with the public data, in its own layout
     cache_dir: str | None = None  # prepared records; default: the user's cache folder
     download: bool = False  # let the data set fetch its public archive
@@ -27,7 +30,10 @@ class Args:
     partial: bool = False  # accept a copy of the data set that is not complete
     frames: int | None = None  # frames of a clip; default: the task's
     points: int | None = None  # points of a frame; default: the task's
-    workdir: str | None = None  # run folder; default: runs/<task>
+    merge: int | None = None  # sensor frames joined in one frame of a clip; default: the task's
+    channels: str | None = None  # columns beside x, y, z to use, with commas; default: the task's
+    hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects
+    workdir: str | None = None  # run folder; default: runs/<task>[-<own data>]
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # default: the bank of the backbone
     objective: str | None = None  # otdd, sinkhorn, mmd, l2, classwise, moments, none
@@ -43,17 +49,20 @@ class Args:
 def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.training.run_folder import readable
-    from pointata_jax.training.task_data import DataPlace
+    from pointata_jax.training.task_data import DataPlace, load_training, look_ahead
 
     runs.start_devices(args.distributed)
     config = runs.task_config(args, stage="align")
     backbone = runs.open_backbone(args.backbone)
+    bank = runs.open_source_bank(args.source_bank, backbone)
+    data = load_training(config, DataPlace(args.data_dir, args.cache_dir, args.download))
+    runs.say(*look_ahead(config, data))
     result = runs.run_alignment(
         config,
-        DataPlace(args.data_dir, args.cache_dir, args.download),
+        data,
         backbone,
-        runs.open_source_bank(args.source_bank, backbone),
-        args.workdir or runs.default_workdir(args.task),
+        bank,
+        args.workdir or runs.default_workdir(config, args.data_dir),
         seed=args.seed,
         resume=args.resume,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +19,8 @@ from pointata_jax.errors import InputError
 def run(main: Callable[[Any], None], arguments: type) -> None:
     """Parses the flags of the dataclass `arguments` and calls `main` with an instance.
 
-    Bad flags and every `InputError` end with one sentence on stderr and exit status 2.
+    Bad flags, every `InputError` and files or folders that the system refuses end with one sentence
+    on stderr and exit status 2.
     """
 
     def parse(argv: list[str]) -> Any:
@@ -30,14 +34,38 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
 
     def guarded(args: Any) -> None:
         logging.getLogger("absl").setLevel(logging.WARNING)
+        warnings.formatwarning = _plain_warning
         try:
             main(args)
         except InputError as error:
             _stop(str(error))
+        except OSError as error:
+            _stop(_file_fault(error))
         except KeyboardInterrupt:
             _stop("interrupted; the same command with --resume continues.")
 
     app.run(guarded, flags_parser=parse)
+
+
+_format_warning = warnings.formatwarning
+
+
+def _plain_warning(message: Any, category: type[Warning], *place: Any, **line: Any) -> str:
+    """What the user's data cause is a sentence; where in the code it was written says nothing."""
+    if category is UserWarning:
+        return f"note: {message}\n"
+    return _format_warning(message, category, *place, **line)
+
+
+def _file_fault(error: OSError) -> str:
+    """What the system refused, and what a person can do about it."""
+    what = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space, or give --workdir and --cache_dir folders on another disk"
+    else:
+        advice = "check that --data_dir can be read and --workdir and --cache_dir be written to"
+    place = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
+    return f"{place}{what}: {advice}."
 
 
 def _stop(sentence: str) -> None:

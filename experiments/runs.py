@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +24,11 @@ from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.training import sharding
 from pointata_jax.training.align import align
 from pointata_jax.training.config import TaskConfig
-from pointata_jax.training.run_folder import RunFolder, enable_compilation_cache
-from pointata_jax.training.task_data import DataPlace, load_training
+from pointata_jax.training.run_folder import RunFolder, as_json, enable_compilation_cache
+from pointata_jax.training.task_data import TaskData
+
+OWN_DATA = "point_videos"
+"""The data set that reads a user's own files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +53,16 @@ def open_backbone(name: str) -> NamedBackbone:
     return NamedBackbone(stored, file_sha256(path), config, variables)
 
 
-def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
-    """The source bank by name or path; "" stands for the shipped one of a shipped backbone."""
+@dataclasses.dataclass(frozen=True)
+class NamedBank:
+    """A source bank with the hash by which runs remember it."""
+
+    sha256: str
+    bank: SourceBank
+
+
+def open_source_bank(name: str, backbone: NamedBackbone) -> NamedBank:
+    """The source bank by name or path; "" stands for the one that belongs to the backbone."""
     if not name and backbone.name not in SHIPPED:
         beside = Path(backbone.name).with_name("source_bank.npz")
         if not beside.is_file():
@@ -58,14 +71,15 @@ def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
                 "writes one beside the backbone)."
             )
         name = str(beside)
-    bank = load_source_bank(find_source_bank(name or backbone.name), backbone.config.width)
+    path = find_source_bank(name or backbone.name)
+    bank = load_source_bank(path, backbone.config.width)
     made_by = bank.provenance.get("backbone_sha256")
     if made_by not in (None, backbone.sha256):
         raise InputError(
             "the source bank was made by another backbone (its recorded hash differs): use the "
             "bank that belongs to this backbone."
         )
-    return bank
+    return NamedBank(file_sha256(path), bank)
 
 
 def start_devices(distributed: bool) -> None:
@@ -75,48 +89,70 @@ def start_devices(distributed: bool) -> None:
     enable_compilation_cache()
 
 
-def default_workdir(task: str, tuning: str = "pointata") -> str:
-    """`runs/<task>` for PointATA (both stages share it), `runs/<task>-<tuning>` for the others."""
-    return f"runs/{task}" if tuning == "pointata" else f"runs/{task}-{tuning}"
+def default_workdir(config: TaskConfig, data_dir: str | None, tuning: str = "pointata") -> str:
+    """`runs/<task>` for PointATA (both stages share it), `runs/<task>-<tuning>` for the others.
+
+    Tasks for a user's own data have the name of the data folder after that of the task.
+    """
+    parts = [config.task]
+    if config.dataset == OWN_DATA and data_dir:
+        parts.append(Path(data_dir).expanduser().resolve().name)
+    if tuning != "pointata":
+        parts.append(tuning)
+    return f"runs/{'-'.join(filter(None, parts))}"
 
 
 def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
     """The configuration of `--task`, with what the flags say instead.
 
-    `--variant`, `--protocol` and `--partial` concern the data set, `--frames` and `--points` the
-    clip; flags named like a setting of the stage replace it.
+    `--variant`, `--protocol` and `--partial` concern the data set, `--frames`, `--points`,
+    `--merge` and `--channels` the clip; flags named like a setting of the stage replace it. A flag
+    that was not given is None; 0 and "" are values.
     """
     config = configs.load(args.task, args.protocol)
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}
     options = dict(config.options)
-    if args.protocol:
+    if args.protocol is not None:
         options["protocol"] = streaming.check_protocol(args.protocol)
     if args.partial:
         options["partial"] = True
-    clip = {name: value for name in ("frames", "points") if (value := getattr(args, name))}
+    clip: dict[str, Any] = {
+        name: value
+        for name in ("frames", "points", "merge")
+        if (value := getattr(args, name)) is not None
+    }
+    if args.channels is not None:
+        names = (name.strip() for name in args.channels.split(","))
+        clip["channels"] = tuple(name for name in names if name)
     return dataclasses.replace(
         config,
-        variant=args.variant or config.variant,
+        variant=config.variant if args.variant is None else args.variant,
+        hold_out=config.hold_out if args.hold_out is None else args.hold_out,
         options=options,
         clip=dataclasses.replace(config.clip, **clip),
         **{stage: dataclasses.replace(settings, **given)},
     )
 
 
+def say(*sentences: str) -> None:
+    """Tells the person at the terminal; results alone go to standard output."""
+    for sentence in sentences:
+        print(sentence, file=sys.stderr, flush=True)
+
+
 def run_alignment(
     config: TaskConfig,
-    place: DataPlace,
+    data: TaskData,
     backbone: NamedBackbone,
-    bank: SourceBank,
+    source_bank: NamedBank,
     workdir: str,
     *,
     seed: int,
     resume: bool,
 ) -> dict[str, Any]:
     """Stage 1 in `workdir/align`; returns its result."""
-    data = load_training(config, place)
     model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
     run = RunFolder.create(
         workdir,
@@ -126,35 +162,55 @@ def run_alignment(
             "task": config.to_dict(),
             "embedder": dataclasses.asdict(model.p4d),
             "backbone": backbone.reference,
+            "source_bank": source_bank.sha256,
             "seed": seed,
         },
         resume=resume,
+        videos=data.digests,
     )
-    return align(model.p4d, config.align, data, bank, run, seed=seed, resume=resume)
+    return align(model.p4d, config.align, data, source_bank.bank, run, seed=seed, resume=resume)
 
 
 def aligned_embedder(
     config: TaskConfig,
-    place: DataPlace,
+    data: TaskData,
     backbone: NamedBackbone,
     source_bank: str,
     workdir: str,
     seed: int,
 ) -> Path:
-    """The file of the embedder that stage 1 left in `workdir`; runs stage 1 where it has not."""
+    """The file of the embedder that stage 1 left in `workdir`; runs stage 1 where it has not.
+
+    Raises:
+      InputError: stage 1 there had another backbone, source bank, seed, form of the clips or of
+        the embedder, or other videos.
+    """
     folder = Path(workdir) / "align"
     if (folder / "result.json").is_file():
         stage_1 = RunFolder.open(workdir, stage="align")
-        if stage_1.settings["backbone"]["sha256"] != backbone.sha256:
+        before = stage_1.settings
+        model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
+        differing = [
+            *_differing("seed", before["seed"], seed),
+            *_differing("", before["task"]["clip"], as_json(config.clip)),
+            *_differing("embedder ", before["embedder"], as_json(model.p4d)),
+        ]
+        if before["backbone"]["sha256"] != backbone.sha256:
+            differing.insert(0, "another backbone")
+        if source_bank and "source_bank" in before:
+            if before["source_bank"] != open_source_bank(source_bank, backbone).sha256:
+                differing.insert(0, "another source bank")
+        if differing:
             raise InputError(
-                f"stage 1 in {folder} was run with another backbone: give the same --backbone, or "
+                f"stage 1 in {folder} was run with {', '.join(differing)}: give the same flags, or "
                 "another --workdir."
             )
+        stage_1.check_videos(data.digests)
         return stage_1.adapter_path
-    print(f"no finished stage 1 in {folder}: running it first.", file=sys.stderr, flush=True)
+    say(f"no finished stage 1 in {folder}: running it first.")
     run_alignment(
         config,
-        place,
+        data,
         backbone,
         open_source_bank(source_bank, backbone),
         workdir,
@@ -162,3 +218,18 @@ def aligned_embedder(
         resume=folder.exists(),
     )
     return folder / "adapter.safetensors"
+
+
+def _differing(what: str, before: Any, now: Any) -> list[str]:
+    """Values that were others before, among those that both know."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return [
+            text
+            for name in before
+            if name in now
+            for text in _differing(f"{what}{name}", before[name], now[name])
+        ]
+    same = before == now or (
+        isinstance(before, float) and isinstance(now, float) and math.isclose(before, now)
+    )
+    return [] if same else [f"{what} {before} instead of {now}"]

@@ -7,7 +7,7 @@ CONFIG = TaskConfig(
     task="point_videos_frames",
     dataset="point_videos",
     kind="frame",
-    clip=ClipConfig(frames=150, hop=25, eval_hop=75, points=256, short="repeat"),
+    clip=ClipConfig(frames=150, hop=25, eval_hop=75, points=256, short="repeat", scale="p95"),
     model=ModelSettings(
         anchor_stride=3, num_centres=16, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
     ),

@@ -18,6 +18,9 @@ from pointata_jax.errors import InputError
 
 AXES = ("x", "y", "z")
 
+ORDERS = ("ordered", "repeated", "shuffled", "reversed")
+"""Orders of frames that `reorder_frames` knows."""
+
 CHANNEL_LIMIT = 4.0
 """Standardised channels are clipped to ± this."""
 
@@ -31,8 +34,12 @@ class ClipConfig:
     Attributes:
       frames: T, frames of a clip.
       merge: neighbouring sensor frames joined into one frame of the clip; sparse radar needs it.
-      hop: sensor frames between the starts of training windows.
+      hop: sensor frames between the starts of training windows; more than a window counts as one
+        window, so that no frame lies between two.
       eval_hop: the same for evaluation; `frames * merge` gives windows that do not overlap.
+      last_window: frames after the last whole hop get one more window, which ends with the video
+        ("add"), or lie in none ("drop", the published rule of some data sets with a label per clip;
+        refused where frames or points carry the labels).
       points: N, points of every frame after sampling.
       channels: names of the extra columns to use, in this order; empty means coordinates only.
       channel_mean: mean of each channel over the training videos (see `with_statistics`).
@@ -41,7 +48,8 @@ class ClipConfig:
       scale: radius of a clip: "max" (the largest) or "p95" (95th percentile; for wild points).
       clip_radius: with "p95", points farther than this many radii are pulled in to it.
       short: videos with fewer frames than a window are left out ("drop", the published rule of
-        MSR-Action3D) or their frames are repeated evenly to fill one window ("repeat").
+        MSR-Action3D) or their frames are repeated evenly to fill one window ("repeat"). Where
+        frames or points carry the labels they are always repeated: every label counts.
       scale_low, scale_high: training multiplies by factors from this range …
       scale_axes: … every axis by its own ("each") or all by one ("all") …
       scale_about: … about the centre of the "clip" or of its "first frame".
@@ -61,6 +69,7 @@ class ClipConfig:
     merge: int = 1
     hop: int = 1
     eval_hop: int = 1
+    last_window: Literal["add", "drop"] = "add"
     points: int = 1024
     channels: tuple[str, ...] = ()
     channel_mean: tuple[float, ...] = ()
@@ -89,6 +98,7 @@ class ClipConfig:
             ("centre", ("median", "mean")),
             ("scale", ("max", "p95")),
             ("short", ("drop", "repeat")),
+            ("last_window", ("add", "drop")),
             ("scale_axes", ("each", "all")),
             ("scale_about", ("clip", "first frame")),
             ("up", AXES),
@@ -110,6 +120,8 @@ class ClipConfig:
             )
         if not 0 <= self.drop < 1:
             raise InputError(f"drop is {self.drop}: give a share from 0 to below 1.")
+        if len(set(self.channels)) != len(self.channels):
+            raise InputError(f"The channels {', '.join(self.channels)} name one of them twice.")
         if len(self.channel_mean) != len(self.channel_std) or (
             self.channel_mean and len(self.channel_mean) != len(self.channels)
         ):
@@ -172,19 +184,31 @@ def robust_statistics(
     return ChannelStatistics(channels, tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def window_starts(
-    num_frames: int, config: ClipConfig, hop: int, *, cover: bool = False
-) -> np.ndarray:
-    """First sensor frames of the windows of a video of `num_frames`, int32.
+def window_starts(num_frames: int, config: ClipConfig, hop: int, kind: Kind = "clip") -> np.ndarray:
+    """First sensor frames of the windows of a video of `num_frames`, int32, ascending.
 
-    A video shorter than a window gives none, or with `short="repeat"` the single start 0. With
-    `cover` a last window is added where the hop leaves frames at the end out.
+    Every frame lies in a window, but for what `config.short` and `config.last_window` leave out
+    where a clip carries one label.
+
+    Args:
+      num_frames: of the video.
+      config: length of a window, and what becomes of short videos and last frames.
+      hop: frames between starts; at most a window counts.
+      kind: what carries a label.
+
+    Raises:
+      InputError: `last_window="drop"` where frames or points carry the labels.
     """
+    if kind != "clip" and config.last_window == "drop":
+        raise InputError(
+            f"last_window='drop' would leave labels of {kind}s unscored: set last_window='add'."
+        )
     if num_frames < config.window:
-        return np.zeros(1 if config.short == "repeat" and num_frames else 0, np.int32)
+        kept = num_frames > 0 and (config.short == "repeat" or kind != "clip")
+        return np.zeros(int(kept), np.int32)
     last = num_frames - config.window
-    starts = np.arange(0, last + 1, hop, dtype=np.int32)
-    if cover and starts[-1] != last:
+    starts = np.arange(0, last + 1, min(hop, config.window), dtype=np.int32)
+    if config.last_window == "add" and starts[-1] != last:
         starts = np.append(starts, np.int32(last))
     return starts
 
@@ -224,14 +248,24 @@ def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndar
 def sample_indices(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Draws `count` of `size` points in random order, int64 `[count]`.
 
-    More points than needed: a random subset without replacement. Fewer: every point, then
-    random repeats; no point is drawn twice more often than another.
+    More points than needed: a random subset without replacement. Fewer: every point, then the same
+    again in the same order; no point is drawn twice more often than another. The search for
+    neighbors passes the copies over (`ops.repeated_points`).
     """
     if size < 1:
         raise InputError("A frame without points cannot be sampled.")
     if size > count:
         return rng.choice(size, count, replace=False)
     return np.resize(rng.permutation(size), count)
+
+
+def evaluation_rng(start: int, seed: int = 0) -> np.random.Generator:
+    """The random source that draws the points of the window at `start` wherever nothing is trained.
+
+    It knows neither the name of the video nor the data set, so that the same frames give the same
+    clip in every run, order and subset, in an evaluation and in a prediction.
+    """
+    return np.random.default_rng((seed, start))
 
 
 def sample_clip(
@@ -275,8 +309,10 @@ def normalise_clip(
     takes the 95th percentile r of the radii, pulls points farther than `clip_radius`·r in to that
     radius along their own direction, and divides by `clip_radius`·r.
     """
-    middle = np.median if centre == "median" else np.mean
-    centred = coordinates - middle(coordinates.reshape(-1, 3), axis=0)
+    rows = coordinates.reshape(-1, 3)
+    # A sum over many rows in float32 loses digits; a median is one of them.
+    middle = np.median(rows, axis=0) if centre == "median" else rows.mean(0, dtype=np.float64)
+    centred = coordinates - middle.astype(coordinates.dtype, copy=False)
     radius = np.sqrt(np.einsum("tnc,tnc->tn", centred, centred))[..., None]
     if scale == "max":
         return (centred / max(float(radius.max()), _SMALLEST_SCALE)).astype(np.float32)
@@ -297,12 +333,22 @@ def standardise_channels(channels: np.ndarray, config: ClipConfig) -> np.ndarray
 
 
 def augment_clip(
-    coordinates: np.ndarray, config: ClipConfig, rng: np.random.Generator
+    coordinates: np.ndarray,
+    config: ClipConfig,
+    rng: np.random.Generator,
+    chosen: np.ndarray | None = None,
 ) -> np.ndarray:
     """Random changes of a normalised clip `[T, N, 3]`, the same for all its frames but the noise.
 
     Factors, a mirrored axis, turns, noise: each as `config` asks. Factors above 1 may take points
     out of the unit sphere, as they do in the pre-training of the backbones.
+
+    Args:
+      coordinates: the clip.
+      config: what is changed, and how much.
+      rng: random source.
+      chosen: which point of the video each one is, int `[T, N]`: copies of one point get the same
+        noise and so stay copies. None where all are different.
     """
     up = AXES.index(config.up)
     count = 3 if config.scale_axes == "each" else 1
@@ -326,7 +372,11 @@ def augment_clip(
     if mirrored and config.mirror == "first point":
         changed[:, 0] *= -1
     if config.jitter > 0:
-        changed = changed + config.jitter * rng.standard_normal(changed.shape, np.float32)
+        noise = rng.standard_normal(changed.shape, np.float32)
+        if chosen is not None:
+            _, first, same = np.unique(chosen, return_index=True, return_inverse=True)
+            noise = noise.reshape(-1, 3)[first[same.reshape(chosen.shape)]]
+        changed = changed + config.jitter * noise
     return changed.astype(np.float32, copy=False)
 
 
@@ -396,7 +446,7 @@ def make_clip(
         clip_radius=config.clip_radius,
     )
     if augment:
-        coordinates = augment_clip(coordinates, config, rng)
+        coordinates = augment_clip(coordinates, config, rng, chosen)
     columns = list(columns)
     if not columns:
         return np.ascontiguousarray(coordinates), labels
@@ -409,8 +459,8 @@ def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
 
     Args:
       clips: any batch.
-      order: "ordered" (unchanged), "repeated" (the middle frame T times), "shuffled" (one
-        permutation per clip) or "reversed".
+      order: one of `ORDERS`: "ordered" (unchanged), "repeated" (the middle frame T times),
+        "shuffled" (one permutation per clip) or "reversed".
       seed: of the permutations.
 
     Raises:
@@ -426,6 +476,4 @@ def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
     if order == "shuffled":
         rng = np.random.default_rng(seed)
         return np.stack([clips[i, rng.permutation(frames)] for i in range(count)])
-    raise InputError(
-        f"unknown order of frames {order!r}: choose ordered, repeated, shuffled or reversed."
-    )
+    raise InputError(f"unknown order of frames {order!r}: choose one of {', '.join(ORDERS)}.")

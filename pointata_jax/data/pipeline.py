@@ -10,7 +10,6 @@ A batch is a dict of NumPy arrays:
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from pointata_jax.data.clips import (
     ClipConfig,
     channel_positions,
     clip_frames,
+    evaluation_rng,
     make_clip,
     window_starts,
 )
@@ -61,9 +61,7 @@ class ClipSource:
                 "`config.with_statistics(channel_statistics(training_videos))` first."
             )
         hop = config.hop if training else config.eval_hop
-        # A class of its own for every frame is only scored if every frame is in some window.
-        cover = videos.kind == "frame" and not training
-        starts = [window_starts(int(n), config, hop, cover=cover) for n in videos.num_frames]
+        starts = [window_starts(int(n), config, hop, videos.kind) for n in videos.num_frames]
         counts = np.array([len(part) for part in starts])
         self.windows = np.stack(
             [np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)], axis=1
@@ -75,7 +73,7 @@ class ClipSource:
             raise InputError(
                 f"None of the {len(videos)} videos of {videos.name} has the {config.window} frames "
                 f"of a window (the longest has {int(videos.num_frames.max())}): use fewer frames "
-                "or short='repeat'."
+                "(--frames), or short='repeat' in the task's configuration."
             )
 
     def __len__(self) -> int:
@@ -89,15 +87,14 @@ class ClipSource:
     def clip(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
         """The window at `index` as one unbatched row of a batch.
 
-        With `rng`, a training clip: sampled and augmented at random. Without, an evaluation clip:
-        the points drawn depend on the video's name and the window alone, so that they stay the
-        same in every run, order and subset.
+        With `rng`, a training clip: sampled and augmented at random. Without, an evaluation clip,
+        whose points are drawn by `clips.evaluation_rng`.
         """
         video_index, start = (int(value) for value in self.windows[index])
         video = self.videos[video_index]
         augment = rng is not None
         if rng is None:
-            rng = np.random.default_rng((zlib.crc32(video.video_id.encode()), start))
+            rng = evaluation_rng(start)
         points, labels = make_clip(
             video.points,
             video.offsets,

@@ -33,6 +33,51 @@ def hold_out_subjects(
     return _divide(videos, held)
 
 
+def named_subjects(videos: VideoSource) -> tuple[str, ...]:
+    """The subjects, sorted; none where they are not known.
+
+    Where nobody is named, a video's subject is the recording itself, so each occurs once.
+    """
+    subjects = tuple(sorted(set(videos.subjects)))
+    return subjects if len(subjects) < len(videos) else ()
+
+
+def choose_subjects(videos: VideoSource, fraction: float, *, seed: int = 0) -> tuple[str, ...]:
+    """Subjects with about a share of the videos, whose absence leaves every class in training.
+
+    Subjects are taken in random order until their videos are the share that was asked for. One is
+    passed over if without it fewer than two subjects would be left to train on, or a class that
+    others perform as well would be left without a video. The choice depends on the names of the
+    subjects and the seed, not on the order in which the videos are stored.
+
+    Args:
+      videos: training videos.
+      fraction: share of the videos to hold out, in (0, 1).
+      seed: of the choice.
+
+    Returns:
+      The chosen subjects, sorted; none if there is no such choice.
+    """
+    _check_fraction(fraction)
+    known = named_subjects(videos)
+    order = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
+    of_subject = {name: np.array([s == name for s in videos.subjects]) for name in known}
+    performers = np.zeros(videos.num_classes, int)
+    for rows in of_subject.values():
+        performers += videos.index.present[rows].any(0)
+    shared = np.flatnonzero(performers > 1)
+    held, chosen = np.zeros(len(videos), bool), []
+    for name in order:
+        if held.sum() >= fraction * len(videos):
+            break
+        without = ~(held | of_subject[name])
+        kept = np.any(videos.index.present[without], axis=0)
+        if len(known) - len(chosen) > 2 and np.all(kept[shared]):
+            held |= of_subject[name]
+            chosen.append(name)
+    return tuple(sorted(chosen))
+
+
 def hold_out_fraction(
     videos: VideoSource, fraction: float, *, seed: int = 0
 ) -> tuple[VideoSource, VideoSource]:
@@ -48,8 +93,7 @@ def hold_out_fraction(
       fraction: share to hold out, in (0, 1).
       seed: of the choice.
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"The share to hold out must lie between 0 and 1, it is {fraction}.")
+    _check_fraction(fraction)
     rng = np.random.default_rng(seed)
     held = np.zeros(len(videos), bool)
     labels = np.zeros(len(videos), int) if videos.labels is None else videos.labels
@@ -59,6 +103,11 @@ def hold_out_fraction(
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
         held[rng.permutation(members)[:count]] = True
     return _divide(videos, held)
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise InputError(f"The share to hold out must lie between 0 and 1, it is {fraction}.")
 
 
 def _divide(videos: VideoSource, held: np.ndarray) -> tuple[VideoSource, VideoSource]:

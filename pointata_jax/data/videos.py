@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import copy
 import dataclasses
+import hashlib
 import os
 import threading
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, get_args
@@ -13,6 +18,7 @@ from typing import Any, Protocol, cast, get_args
 import numpy as np
 
 from pointata_jax.data.clips import ChannelStatistics, robust_statistics
+from pointata_jax.data.precision import as_float32
 from pointata_jax.data.schema import Kind, check_columns, label_field
 from pointata_jax.errors import InputError
 
@@ -57,6 +63,8 @@ class VideoIndex:
       subjects: subject of each video.
       video_ids: name of each video.
       num_frames: int32 `[V]`, sensor frames of each video.
+      num_points: int64 `[V]`, points of all frames of each video.
+      digests: of what each video holds: 16 hexadecimal digits for points and frames, 8 for labels.
     """
 
     kind: Kind
@@ -64,6 +72,8 @@ class VideoIndex:
     subjects: tuple[str, ...]
     video_ids: tuple[str, ...]
     num_frames: np.ndarray
+    num_points: np.ndarray
+    digests: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.num_frames)
@@ -76,6 +86,8 @@ class VideoIndex:
             tuple(self.subjects[i] for i in indices),
             tuple(self.video_ids[i] for i in indices),
             self.num_frames[indices],
+            self.num_points[indices],
+            tuple(self.digests[i] for i in indices),
         )
 
     def save(self, path: Path) -> None:
@@ -85,16 +97,21 @@ class VideoIndex:
         os.replace(partial, path)
 
     @classmethod
-    def load(cls, path: Path) -> VideoIndex:
-        """Inverse of `save`."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(
-                cast(Kind, str(file["kind"])),
-                file["present"],
-                tuple(file["subjects"].tolist()),
-                tuple(file["video_ids"].tolist()),
-                file["num_frames"],
-            )
+    def load(cls, path: Path) -> VideoIndex | None:
+        """Inverse of `save`; None where the file is missing, damaged or of another version."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    cast(Kind, str(file["kind"])),
+                    file["present"],
+                    tuple(file["subjects"].tolist()),
+                    tuple(file["video_ids"].tolist()),
+                    file["num_frames"],
+                    file["num_points"],
+                    tuple(file["digests"].tolist()),
+                )
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+            return None
 
 
 class VideoSource:
@@ -134,29 +151,42 @@ class VideoSource:
         self._indices = np.arange(len(records))
         if not len(records):
             raise InputError(f"{name} holds no videos.")
-        if index_path is not None and index_path.is_file():
-            self.index = VideoIndex.load(index_path)
+        self._new_labels: np.ndarray | None = None
+        known = VideoIndex.load(index_path) if index_path is not None else None
+        if known is not None and len(known) == len(self):
+            self.index = known
         else:
             self.index = self._read_index()
             if index_path is not None:
-                self.index.save(index_path)
+                # It only saves time: a folder that cannot be written to is no fault here.
+                with contextlib.suppress(OSError):
+                    self.index.save(index_path)
 
     def _read_index(self) -> VideoIndex:
-        subjects, names, lengths = [], [], []
+        subjects, names, lengths, points, digests = [], [], [], [], []
         present = np.zeros((len(self), self.num_classes), bool)
         for index in range(len(self)):
             video = self[index]
             classes = np.unique(video.labels)
+            if len(classes) and classes[-1] >= self.num_classes:
+                raise InputError(
+                    f"{self.name}: the video {video.video_id!r} has the label {classes[-1]}, but "
+                    f"there are only {self.num_classes} classes; correct the label or the classes."
+                )
             present[index, classes[classes >= 0]] = True
             subjects.append(video.subject)
             names.append(video.video_id)
             lengths.append(len(video.offsets) - 1)
+            points.append(len(video.points))
+            digests.append(_digest(video))
         return VideoIndex(
             _kind(self._store.label_fields, self.name),
             present,
             tuple(subjects),
             tuple(names),
             np.array(lengths, np.int32),
+            np.array(points, np.int64),
+            tuple(digests),
         )
 
     @property
@@ -193,7 +223,16 @@ class VideoSource:
         return len(self._indices)
 
     def __getitem__(self, index: int) -> Video:
-        return self._store.get(int(self._indices[index]))
+        video = self._store.get(int(self._indices[index]))
+        if self._new_labels is None:
+            return video
+        # The last entry is for the label -1, which stays.
+        return dataclasses.replace(video, labels=self._new_labels[video.labels])
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By name of each video, a digest of what it holds (`VideoIndex.digests`)."""
+        return dict(zip(self.video_ids, self.index.digests, strict=True))
 
     @property
     def num_videos(self) -> int:
@@ -210,12 +249,37 @@ class VideoSource:
         indices = np.asarray(indices, np.int64)
         if not len(indices):
             raise InputError(f"The part {name!r} of {self.name} would hold no videos.")
-        part = object.__new__(VideoSource)
+        part = copy.copy(self)
         part.name = name or self.name
-        part.columns, part.label_names = self.columns, self.label_names
-        part._store, part._indices = self._store, self._indices[indices]
+        part._indices = self._indices[indices]
         part.index = self.index.select(indices)
         return part
+
+    def with_classes(self, names: Sequence[str]) -> VideoSource:
+        """The same videos with labels that count in the order of `names`; the cache is shared.
+
+        Raises:
+          InputError: a class of these videos is not among `names`.
+        """
+        names = tuple(names)
+        if names == self.label_names:
+            return self
+        strange = [name for name in self.label_names if name not in names]
+        if strange:
+            raise InputError(
+                f"{self.name} has {len(strange)} classes that are not known here, "
+                f"{', '.join(map(repr, strange[:8]))}{' …' if len(strange) > 8 else ''}; known are "
+                f"{', '.join(map(repr, names))}: give data with these classes, under these names."
+            )
+        order = [names.index(name) for name in self.label_names]
+        new = copy.copy(self)
+        new.label_names = names
+        labels = np.array([*order, -1], np.int32)
+        new._new_labels = labels if self._new_labels is None else labels[self._new_labels]
+        present = np.zeros((len(self), len(names)), bool)
+        present[:, order] = self.index.present
+        new.index = dataclasses.replace(self.index, present=present)
+        return new
 
 
 class _VideoStore:
@@ -257,7 +321,7 @@ class _VideoStore:
         self.label_fields.add(field)
         sizes = np.asarray(record["frame_sizes"], np.int64)
         return Video(
-            points=np.asarray(record["points"], np.float32),
+            points=as_float32(np.asarray(record["points"]), f"A video of {self._name}"),
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
             labels=np.asarray(record[field], np.int32),
             video_id=_text(record["video_id"]),
@@ -269,6 +333,16 @@ def _kind(fields: set[str], name: str) -> Kind:
     if len(fields) > 1:
         raise InputError(f"The videos of {name} carry labels of different kinds: {fields}.")
     return next(kind for kind in get_args(Kind) if label_field(kind) in fields)
+
+
+def _digest(video: Video) -> str:
+    def hexadecimal(size: int, *arrays: np.ndarray) -> str:
+        state = hashlib.blake2b(digest_size=size)
+        for array in arrays:
+            state.update(np.ascontiguousarray(array).data)
+        return state.hexdigest()
+
+    return hexadecimal(8, video.points, video.offsets) + hexadecimal(4, video.labels)
 
 
 def _size(video: Video) -> int:

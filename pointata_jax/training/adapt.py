@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -98,7 +98,7 @@ def adapt(
     run: RunFolder,
     *,
     score: str,
-    test: Callable[[], VideoSource] | None,
+    test: VideoSource | None,
     learning_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -112,7 +112,7 @@ def adapt(
       data: training videos; without a validation part the last step is kept.
       run: where log, checkpoints, `adapter.safetensors` and `result.json` go.
       score: the figure of the task's scores that decides between checkpoints.
-      test: gives the test videos, called after training; None to leave them unread.
+      test: the test videos, scored once after training; None for none.
       learning_rate: instead of the tuning's own in `settings`.
       seed: of initialisation, data and dropout.
       resume: continue a killed run.
@@ -124,8 +124,9 @@ def adapt(
     model_state = {"batch_stats": variables["batch_stats"]}
     groups = assign_groups(variables["params"], tuning_rules(start.tuning))
     trainable, frozen = split(variables["params"], groups)
+    rate = settings.learning_rates[start.tuning] if learning_rate is None else learning_rate
     optimizer_config = OptimizerConfig(
-        learning_rate=learning_rate or settings.learning_rates[start.tuning],
+        learning_rate=rate,
         weight_decay=settings.weight_decay,
         total_steps=settings.steps,
         warmup_steps=min(settings.warmup_steps, settings.steps - 1),
@@ -210,6 +211,7 @@ def adapt(
         "batch_size": settings.batch_size,
         "learning_rate": optimizer_config.learning_rate,
         "validation": fitted.best,
+        "chosen_by": score if validation else None,
         "num_train_videos": data.train.num_videos,
         "classes_not_in_training": [
             name
@@ -227,7 +229,7 @@ def adapt(
         "peak_memory_mb": _peak_memory_mb(),
     }
     if test is not None:
-        result["test"] = scores(state, test())
+        result["test"] = scores(state, test)
     return run.write_result(result, seed=seed)
 
 

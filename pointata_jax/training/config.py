@@ -115,9 +115,12 @@ class TaskConfig:
       align: stage 1.
       adapt: stage 2.
       score: the figure that decides between checkpoints on validation data.
-      validation_subjects: training subjects held out for every choice …
-      validation_fraction: … or, where there are none, the share of training recordings held out …
-      validation_split: … or the split that the data set itself keeps for this.
+      hold_out: what the user wants held out of the training videos for every choice: "recordings",
+        "subjects", or names of subjects with commas between them. "" leaves it to the task:
+      validation_subjects: these training subjects …
+      validation_split: … or the split of this name, where the data set has it …
+      validation_fraction: … or this share of the subjects where three or more are named, or else of
+        the recordings.
       needs_data_dir: whether the user has to provide the data.
     """
 
@@ -131,9 +134,10 @@ class TaskConfig:
     align: AlignSettings = AlignSettings()
     adapt: AdaptSettings = AdaptSettings()
     score: str = "video_accuracy"
+    hold_out: str = ""
     validation_subjects: tuple[str, ...] = ()
+    validation_split: str = "validation"
     validation_fraction: float = 0.15
-    validation_split: str = ""
     needs_data_dir: bool = True
 
     def model_config(

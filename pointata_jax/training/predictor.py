@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
+from scipy.spatial import KDTree
 
-from pointata_jax import ops
-from pointata_jax.data.clips import channel_positions, clip_frames, make_clip, window_starts
-from pointata_jax.data.schema import make_example
+from pointata_jax.data.clips import (
+    channel_positions,
+    clip_frames,
+    evaluation_rng,
+    make_clip,
+    window_starts,
+)
+from pointata_jax.data.schema import COORDINATES, Kind, make_example
+from pointata_jax.data.sensor_frames import read_frames
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.metrics.classification import softmax
@@ -51,14 +58,18 @@ class Predictor:
         """Logits of normalised clips `[B, T, N, 3+C]` (see `data.clips`), as `PointATA` gives."""
         return np.asarray(self.forward(self.variables, clips))
 
-    def predict(self, frames: Sequence[np.ndarray], *, seed: int = 0) -> dict[str, Any]:
+    def predict(self, frames: Iterable[Any], *, seed: int = 0) -> dict[str, Any]:
         """Classes of one video.
+
+        The windows and the points drawn of them are those of an evaluation, so that a video of the
+        test split gets the class here that it gets there. Memory for clips does not grow with the
+        length of the video.
 
         Args:
           frames: sensor frames in order, each `[n, len(columns)]` in the sensor's own units; any
-            number of points. At least as many frames as a window, unless the task repeats short
-            videos.
-          seed: of the points drawn.
+            number of points, and anything that `data.sensor_frames.read_frames` takes. At least as
+            many frames as a window, unless the task repeats short videos.
+          seed: of the points drawn; 0 is that of evaluations.
 
         Returns:
           `windows`, their number, and, by the task's kind of label,
@@ -68,75 +79,129 @@ class Predictor:
           the nearest point that was drawn. Frames in several windows are averaged.
 
         Raises:
-          InputError: too few frames, an empty frame, wrong columns, NaN or infinite coordinates.
+          InputError: too few frames, an empty frame, wrong columns, NaN or infinite coordinates,
+            or frames that are no arrays of numbers.
         """
-        clip, kind = self.task.clip, self.model.kind
-        points, offsets = self._checked(frames)
-        starts = window_starts(len(frames), clip, clip.eval_hop, cover=kind != "clip")
+        clip, kind = self.task.clip, cast(Kind, self.model.kind)
+        points, offsets = self._read(frames)
+        num_frames = len(offsets) - 1
+        starts = window_starts(num_frames, clip, clip.eval_hop, kind)
         if not len(starts):
             raise InputError(
-                f"the video has {len(frames)} frames, a window of this task {clip.window}: give "
+                f"the video has {num_frames} frames, a window of this task {clip.window}: give "
                 "more frames."
             )
-        columns = channel_positions(self.columns, clip)
-        # Points instead of labels, so that it is known which points were drawn.
-        cut = [
-            make_clip(
-                points,
-                offsets,
-                int(start),
-                clip,
-                columns,
-                np.random.default_rng((seed, int(start))),
-                augment=False,
-                labels=np.arange(len(points)),
-                kind="point",
-            )
-            for start in starts
-        ]
-        clips, drawn = (np.stack(part) for part in zip(*cut, strict=True))
-        probabilities = softmax(in_batches(self.logits, clips, _BATCH))
-        result: dict[str, Any] = {"windows": len(clips)}
+        result: dict[str, Any] = {"windows": len(starts)}
+        batches = self._batches(points, offsets, starts, seed)
         if kind == "clip":
-            mean = probabilities.mean(0)
+            mean = np.concatenate([probabilities for *_, probabilities in batches]).mean(0)
             named = dict(zip(self.class_names, mean.tolist(), strict=True))
             return result | {"label": self.class_names[int(mean.argmax())], "probabilities": named}
-        used = np.stack([clip_frames(len(frames), int(start), clip)[:, 0] for start in starts])
         if kind == "frame":
-            mean = _mean_by(used, probabilities, len(frames))
-            labels = [self.class_names[i] for i in mean.argmax(1)]
-            return result | {"frame_labels": labels, "frame_probabilities": mean}
-        mean = _mean_by(drawn, probabilities, len(points))
-        known = np.unique(drawn)
-        labels = []
-        for first, last in zip(offsets[:-1], offsets[1:], strict=True):
-            inside = known[(known >= first) & (known < last)]
-            nearest = ops.knn(points[first:last, :3], points[inside, :3], 1)[:, 0]
-            labels.append(mean[inside].argmax(1)[np.asarray(nearest)])
-        return result | {"point_labels": labels}
+            mean = _Mean(0, len(self.class_names))
+            for _, used, _, probabilities in batches:
+                mean.add(used, probabilities)
+            means = mean.take(num_frames)
+            labels = [self.class_names[i] for i in means.argmax(1)]
+            return result | {"frame_labels": labels, "frame_probabilities": means}
+        return result | {"point_labels": self._point_labels(points, offsets, batches)}
 
-    def _checked(self, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _batches(
+        self, points: np.ndarray, offsets: np.ndarray, starts: np.ndarray, seed: int
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+        """Some windows at a time: `(next, frames, drawn, probabilities)`.
+
+        `next` is the first frame of the windows that are still to come, `frames` `[b, T]` the first
+        sensor frame of each frame of the clips, `drawn` `[b, T, N]` their points.
+        """
+        clip = self.task.clip
+        columns = channel_positions(self.columns, clip)
+        # Numbers instead of labels, so that it is known which points were drawn.
+        numbers = np.arange(len(points), dtype=np.int32)
+        for first in range(0, len(starts), _BATCH):
+            batch = [int(start) for start in starts[first : first + _BATCH]]
+            cut = [
+                make_clip(
+                    points,
+                    offsets,
+                    start,
+                    clip,
+                    columns,
+                    evaluation_rng(start, seed),
+                    augment=False,
+                    labels=numbers,
+                    kind="point",
+                )
+                for start in batch
+            ]
+            clips, drawn = (np.stack(part) for part in zip(*cut, strict=True))
+            frames = np.stack([clip_frames(len(offsets) - 1, s, clip)[:, 0] for s in batch])
+            last = first + _BATCH >= len(starts)
+            following = len(offsets) - 1 if last else int(starts[first + _BATCH])
+            yield following, frames, drawn, softmax(in_batches(self.logits, clips, _BATCH))
+
+    def _point_labels(
+        self,
+        points: np.ndarray,
+        offsets: np.ndarray,
+        batches: Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]],
+    ) -> list[np.ndarray]:
+        """Classes of the points of each frame, settled as soon as no window is still to come."""
+        mean = _Mean(0, len(self.class_names))
+        labels: list[np.ndarray] = []
+        for following, _, drawn, probabilities in batches:
+            mean.add(drawn, probabilities)
+            for frame in range(len(labels), following):
+                first, last = int(offsets[frame]), int(offsets[frame + 1])
+                inside = first + np.flatnonzero(mean.counts(first, last))
+                classes = mean.take(last)[inside - first].argmax(1)
+                nearest = KDTree(points[inside, :3]).query(points[first:last, :3])[1]
+                labels.append(classes[nearest])
+        return labels
+
+    def _read(self, frames: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         """All points `[ΣN, C]` and the first of each frame `[F+1]`."""
-        arrays = [np.asarray(frame, np.float32) for frame in frames]
-        wrong = [i for i, a in enumerate(arrays) if a.ndim != 2 or a.shape[1] != len(self.columns)]
-        if wrong or not arrays:
-            raise InputError(
-                f"predict needs frames [n, {len(self.columns)}] with the columns "
-                f"{', '.join(self.columns)}; frame {wrong[0] if wrong else 0} is "
-                f"{arrays[wrong[0]].shape if wrong else 'missing'}."
-            )
+        needed = (*COORDINATES, *self.task.clip.channels)
+        arrays = read_frames(frames, self.columns, needed)
         video = make_example(
             arrays, video_id="given", subject="", labels=0, num_classes=len(self.class_names)
         )
-        return video["points"], np.concatenate([[0], np.cumsum([len(a) for a in arrays])])
+        return video["points"], np.concatenate([[0], np.cumsum(video["frame_sizes"])])
 
 
-def _mean_by(places: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Mean of the `values` `[..., K]` at each of `count` places, which `places` `[...]` names."""
-    places, values = places.reshape(-1), values.reshape(-1, values.shape[-1])
-    total = np.zeros((count, values.shape[1]))
-    np.add.at(total, places, values)
-    return total / np.maximum(np.bincount(places, minlength=count), 1)[:, None]
+class _Mean:
+    """Mean of values `[K]` at numbered places, of which the first are taken out when they are done.
+
+    Args:
+      first: the first place.
+      width: K.
+    """
+
+    def __init__(self, first: int, width: int):
+        self._first = first
+        self._total = np.zeros((0, width))
+        self._count = np.zeros(0, np.int64)
+
+    def add(self, places: np.ndarray, values: np.ndarray) -> None:
+        """Adds `values` `[..., K]` at the `places` `[...]`, none of which has been taken."""
+        places = places.reshape(-1) - self._first
+        grown = max(int(places.max()) + 1 - len(self._count), 0)
+        self._total = np.pad(self._total, ((0, grown), (0, 0)))
+        self._count = np.pad(self._count, (0, grown))
+        np.add.at(self._total, places, values.reshape(-1, values.shape[-1]))
+        self._count += np.bincount(places, minlength=len(self._count))
+
+    def counts(self, first: int, last: int) -> np.ndarray:
+        """How many values each of the places `first` to `last - 1` has."""
+        return self._count[first - self._first : last - self._first]
+
+    def take(self, last: int) -> np.ndarray:
+        """The means of the places up to `last - 1`, which are then forgotten; 0 without values."""
+        size = last - self._first
+        means = self._total[:size] / np.maximum(self._count[:size], 1)[:, None]
+        self._total, self._count = self._total[size:], self._count[size:]
+        self._first = last
+        return means
 
 
 def load_run(path: str | os.PathLike) -> Predictor:

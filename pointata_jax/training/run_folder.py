@@ -1,6 +1,7 @@
 """The run folder: settings, log, results and the small trained artefact of one run.
 
     <run>/config.json           task and settings
+    <run>/videos.json           by split and name, a digest of each video that the run has read
     <run>/metrics.jsonl         one JSON object a line, appended while training
     <run>/checkpoints/          see `training.checkpoints`
     <run>/adapter.safetensors   the trainable parameters and the model state
@@ -20,6 +21,7 @@ import json
 import math
 import os
 import platform
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,11 @@ CACHE_VARIABLE = "POINTATA_JAX_CACHE"
 STAGES = (None, "align")
 # A folder without any of these has not trained: its settings may be replaced.
 TRACES = ("metrics.jsonl", "checkpoints", "adapter.safetensors", "result.json")
+
+Digests = Mapping[str, Mapping[str, str]]
+"""By split and name of a video, a digest of its content (`data.videos.VideoSource.digests`)."""
+
+_LABELS = 8  # the last digits of a digest are those of the labels
 
 
 class RunFolder:
@@ -59,6 +66,7 @@ class RunFolder:
         stage: str | None = None,
         resume: bool = False,
         may_change: Collection[str] = (),
+        videos: Digests | None = None,
     ) -> RunFolder:
         """Starts a run in `root` (stage 1: in `root/align`), or continues the one that is there.
 
@@ -71,10 +79,11 @@ class RunFolder:
           resume: continue an existing run. Without an existing one, a new run starts.
           may_change: names of settings (dotted where nested) that may differ from the stored
             ones when resuming.
+          videos: the videos of the run, remembered in `videos.json`.
 
         Raises:
-          InputError: the folder holds a run and `resume` is off; a run of another task; or a run
-            with other settings.
+          InputError: the folder holds a run and `resume` is off; a run of another task; a run with
+            other settings or other videos; or the folder cannot be written to.
         """
         root = Path(root)
         if root.exists() and not root.is_dir():
@@ -105,8 +114,18 @@ class RunFolder:
             )
         if old is not None and trained:
             _check_settings(path, old.get("settings", {}), new["settings"], may_change)
-        path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", new)
+        if trained and videos is not None:
+            run.check_videos(videos)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(path / "config.json", new)
+            if videos is not None:
+                write_json(path / "videos.json", {**(run.videos or {}), **videos})
+        except OSError as error:
+            raise InputError(
+                f"the run folder {path} cannot be written to ({error.strerror or error}): give "
+                "another --workdir."
+            ) from None
         return run
 
     @classmethod
@@ -127,6 +146,32 @@ class RunFolder:
     @property
     def settings(self) -> dict[str, Any]:
         return self.config["settings"]
+
+    @property
+    def videos(self) -> dict[str, dict[str, str]] | None:
+        """By split and name, a digest of each video; None where an older version wrote the run."""
+        return _read_json(self.path / "videos.json")
+
+    def check_videos(self, videos: Digests) -> None:
+        """InputError if the videos are not those that the run has read, in the same splits."""
+        if self.videos is None:
+            warnings.warn(
+                f"{self.path} does not say which videos it was trained on, since an older version "
+                "wrote it: whether they are the same cannot be checked.",
+                stacklevel=2,
+            )
+            return
+        changes = changed_videos(self.videos, videos)
+        if changes:
+            raise InputError(
+                f"{self.path} was trained on other videos: {changes}. Put the data back as they "
+                "were, or give another --workdir."
+            )
+
+    def known_content(self, splits: Collection[str]) -> set[str]:
+        """Digests of the points, without labels, of the videos of some splits of the run."""
+        known = self.videos or {}
+        return set().union(*(contents(known.get(split, {})) for split in splits))
 
     @property
     def checkpoints_path(self) -> Path:
@@ -193,6 +238,32 @@ class RunFolder:
     def read_result(self) -> dict[str, Any] | None:
         """The content of `result.json`, None where the run has not finished."""
         return _read_json(self.path / "result.json")
+
+
+def contents(digests: Mapping[str, str]) -> set[str]:
+    """The part of each digest that is about points, not labels."""
+    return {digest[:-_LABELS] for digest in digests.values()}
+
+
+def changed_videos(before: Digests, now: Digests) -> str:
+    """How the videos of the splits that both know differ, for a sentence; "" if they do not."""
+    known = [split for split in before if split in now]
+    old = {name: (split, digest) for split in known for name, digest in before[split].items()}
+    new = {name: (split, digest) for split in known for name, digest in now[split].items()}
+    both = [name for name in new if name in old]
+    found = {
+        "new": [name for name in new if name not in old],
+        "gone": [name for name in old if name not in new],
+        "in another split": [name for name in both if old[name][0] != new[name][0]],
+        "with other points": [n for n in both if old[n][1][:-_LABELS] != new[n][1][:-_LABELS]],
+        "with other labels": [n for n in both if old[n][1][-_LABELS:] != new[n][1][-_LABELS:]],
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(map(repr, sorted(names)[:3]))}"
+        f"{', …' if len(names) > 3 else ''})"
+        for what, names in found.items()
+        if names
+    )
 
 
 def readable(result: Mapping[str, Any]) -> str:

@@ -27,8 +27,35 @@ def rng(seed=0):
     ],
 )
 def test_window_starts(num_frames, frames, merge, hop, expected):
-    config = ClipConfig(frames=frames, merge=merge)
+    config = ClipConfig(frames=frames, merge=merge, last_window="drop")
     assert clips.window_starts(num_frames, config, hop).tolist() == expected
+
+
+@hypothesis.given(
+    num_frames=st.integers(1, 60),
+    frames=st.integers(1, 12),
+    merge=st.integers(1, 4),
+    hop=st.integers(1, 90),
+    kind=st.sampled_from(["clip", "frame", "point"]),
+    short=st.sampled_from(["drop", "repeat"]),
+)
+@hypothesis.settings(max_examples=300)
+def test_every_frame_lies_in_a_window(num_frames, frames, merge, hop, kind, short):
+    config = ClipConfig(frames=frames, merge=merge, short=short)
+    starts = clips.window_starts(num_frames, config, hop, kind).tolist()
+    if num_frames < config.window and short == "drop" and kind == "clip":
+        assert starts == []
+        return
+    assert starts == sorted(set(starts))
+    frames = [clips.clip_frames(num_frames, start, config).reshape(-1) for start in starts]
+    assert set(np.concatenate(frames)) == set(range(num_frames))
+
+
+def test_labels_of_frames_and_points_cannot_be_left_without_a_window():
+    config = ClipConfig(frames=4, last_window="drop")
+    for kind in ("frame", "point"):
+        with pytest.raises(InputError, match=f"labels of {kind}s unscored"):
+            clips.window_starts(9, config, 2, kind)
 
 
 def video(sizes):
@@ -80,6 +107,29 @@ def test_every_point_is_drawn_equally_often():
     draws = np.concatenate([clips.sample_indices(10, 3, rng(seed)) for seed in range(2000)])
     share = np.bincount(draws, minlength=10) / 2000
     np.testing.assert_allclose(share, 0.3, atol=0.05)
+
+
+def test_noise_leaves_copies_of_a_point_copies():
+    points, offsets = video([5, 7])
+    config = ClipConfig(frames=2, points=16, jitter=0.1, drop=0.3, scale_low=1, scale_high=1)
+
+    def cut(augment):
+        return clips.make_clip(points, offsets, 0, config, (), rng(3), augment=augment)[0]
+
+    plain, noisy = cut(False), cut(True)
+    assert [len(np.unique(frame, axis=0)) for frame in plain] == [5, 7]
+    assert len(np.unique(noisy[0], axis=0)) <= 5 and 3 < len(np.unique(noisy[1], axis=0)) <= 7
+    assert not np.isin(noisy, plain).any()
+    # Points that are all different get noise of their own, as before.
+    spread = clips.augment_clip(np.zeros((2, 500, 3), np.float32), config, rng(1))
+    assert spread.std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_the_draw_of_an_evaluation_depends_on_the_frames_alone():
+    first, second = (clips.evaluation_rng(12).permutation(40) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (clips.evaluation_rng(13).permutation(40) != first).any()
+    assert (clips.evaluation_rng(12, seed=1).permutation(40) != first).any()
 
 
 def test_one_centre_and_one_scale_keep_motion_between_frames():

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.clips import ClipConfig, clip_frames
 from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
 from pointata_jax.data.registry import load_source
 from pointata_jax.data.schema import label_field
@@ -16,7 +16,7 @@ from pointata_jax.data.videos import VideoSource, channel_statistics
 from pointata_jax.errors import InputError
 
 LENGTHS = (5, 9, 4, 7, 3, 8)
-CONFIG = ClipConfig(frames=2, merge=2, hop=1, eval_hop=4, points=6)
+CONFIG = ClipConfig(frames=2, merge=2, hop=1, eval_hop=4, points=6, last_window="drop")
 TRAIN_WINDOWS = 2 + 6 + 1 + 4 + 0 + 5
 EVAL_WINDOWS = 1 + 2 + 1 + 1 + 0 + 2
 
@@ -220,6 +220,71 @@ def test_labels_of_frames_follow_their_frames():
     batch = next(train_batches(videos, config, batch_size=2, seed=0))
     assert batch["label"].shape == batch["frame"].shape == (2, 4)
     assert len(hold_out_fraction(videos, 0.3)[1]) == 2
+
+
+@pytest.mark.parametrize("kind", ["clip", "frame", "point"])
+@pytest.mark.parametrize("training", [True, False])
+def test_every_frame_of_every_video_is_in_a_clip(kind, training):
+    videos = source(kind=kind)
+    for frames, hop in ((2, 1), (3, 2), (4, 9), (5, 5)):
+        config = ClipConfig(frames=frames, hop=hop, eval_hop=hop, points=6, short="repeat")
+        windows = ClipSource(videos, config, training=training).windows
+        for video, length in enumerate(LENGTHS):
+            starts = windows[windows[:, 0] == video, 1]
+            frames_seen = [clip_frames(length, int(s), config).reshape(-1) for s in starts]
+            assert set(np.concatenate(frames_seen)) == set(range(length))
+
+
+def test_classes_are_matched_by_name():
+    videos = source()
+    other = videos.with_classes(("c", "x", "a", "b"))
+    assert (other.num_classes, other.labels.tolist()) == (4, [2, 3, 0, 2, 3, 0])
+    assert other[1].labels == 3 and other.present_labels == (0, 2, 3)
+    assert other.select([1, 2]).labels.tolist() == [3, 0]
+    assert other.with_classes(("x", "c", "b", "a")).labels.tolist() == [3, 2, 1, 3, 2, 1]
+    frames = source(kind="frame")
+    swapped = frames.with_classes(("b", "a", "c"))
+    before, after = frames[1].labels, swapped[1].labels
+    np.testing.assert_array_equal(after, np.array([1, 0, 2, -1])[before])
+    with pytest.raises(InputError, match="1 classes that are not known here, 'c'.*'a', 'b'"):
+        videos.with_classes(("a", "b"))
+
+
+def test_digests_tell_content_and_labels_apart():
+    videos = source()
+    before = videos.digests
+    assert len(set(before.values())) == len(videos) == len(before)
+    assert videos.select([3, 1]).digests == {name: before[name] for name in ("video3", "video1")}
+    assert source().digests == before
+    records = Records()
+    records.records[2]["points"] = records.records[2]["points"] + np.float32(1e-3)
+    records.records[4]["label"] = 0
+    changed = VideoSource(
+        records, columns=("x", "y", "z", "velocity"), label_names=("a", "b", "c")
+    ).digests
+    differ = [name for name in before if changed[name] != before[name]]
+    assert differ == ["video2", "video4"]
+    assert changed["video2"][:16] != before["video2"][:16]
+    assert changed["video4"][:16] == before["video4"][:16]
+
+
+def test_a_damaged_or_older_index_is_made_again(tmp_path):
+    path = tmp_path / "index.npz"
+    expected = source(index_path=path).digests
+    stored = dict(np.load(path))
+    for content in (b"", b"PK\x03\x04 and no more"):
+        path.write_bytes(content)
+        assert source(index_path=path).digests == expected
+    np.savez(path, **{name: array for name, array in stored.items() if name != "digests"})
+    assert source(index_path=path).digests == expected
+    assert "digests" in np.load(path)
+
+
+def test_a_label_outside_the_classes_is_named():
+    with pytest.raises(InputError, match="'video2' has the label 2.*only 2 classes"):
+        VideoSource(
+            Records(), columns=("x", "y", "z", "velocity"), label_names=("a", "b"), name="toy"
+        )
 
 
 def test_labels_of_points_follow_their_points():

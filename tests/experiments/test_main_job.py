@@ -99,7 +99,7 @@ def test_evaluate_repeats_the_result(finished, place, capsys):
         expected = json.load(file)["test"]
     printed = json.loads(capsys.readouterr().out)
     assert {name: printed[name] for name in expected} == expected
-    backwards = {"split": "validation", "frames": "reversed"}
+    backwards = {"split": "validation", "order": "reversed"}
     evaluate.main(evaluate.Args(run=finished, cache_dir=place["cache_dir"], **backwards))
     assert os.path.exists(os.path.join(finished, "evaluation-validation-reversed.json"))
 

@@ -79,6 +79,58 @@ def test_resume_wants_the_same_settings(tmp_path):
     assert RunFolder.open(tmp_path).settings["steps"] == 20
 
 
+VIDEOS = {
+    "train": {"a": "0123456789abcdef00000000", "b": "1123456789abcdef00000000"},
+    "validation": {"c": "2123456789abcdef11111111"},
+}
+
+
+def test_resume_wants_the_same_videos(tmp_path):
+    def create(videos, **options):
+        return RunFolder.create(tmp_path, task="actions", settings={}, videos=videos, **options)
+
+    create(VIDEOS).log({"step": 1})
+    assert create(VIDEOS, resume=True).videos == VIDEOS
+    # A split that was not read before is remembered from now on.
+    create(VIDEOS | {"test": {"t": "3123456789abcdef00000000"}}, resume=True)
+    assert RunFolder.open(tmp_path).videos["test"].keys() == {"t"}
+    for changed, words in [
+        ({"train": {**VIDEOS["train"], "d": "4" * 24}}, r"1 new \('d'\)"),
+        ({"train": {"a": VIDEOS["train"]["a"]}}, r"1 gone \('b'\)"),
+        ({"train": {**VIDEOS["train"], "a": "9" * 16 + "0" * 8}}, r"1 with other points \('a'\)"),
+        ({"validation": {"c": "2123456789abcdef22222222"}}, r"1 with other labels \('c'\)"),
+        (
+            {
+                "train": {"a": VIDEOS["train"]["a"], "c": VIDEOS["validation"]["c"]},
+                "validation": {"b": VIDEOS["train"]["b"]},
+            },
+            r"2 in another split \('b', 'c'\)",
+        ),
+        ({"test": {"t": "5" * 24}}, "1 with other points"),
+    ]:
+        with pytest.raises(InputError, match=f"trained on other videos: {words}"):
+            create(VIDEOS | changed, resume=True)
+    assert RunFolder.open(tmp_path).known_content(("train",)) == {
+        "0123456789abcdef",
+        "1123456789abcdef",
+    }
+
+
+def test_an_older_run_without_its_videos_resumes_with_a_warning(tmp_path):
+    started(tmp_path)
+    with pytest.warns(UserWarning, match="does not say which videos"):
+        run = RunFolder.create(
+            tmp_path, task="actions", settings=Settings(), resume=True, videos=VIDEOS
+        )
+    assert run.videos == VIDEOS
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="run folder .*file/run.* cannot be written to"):
+        RunFolder.create(tmp_path / "file" / "run", task="actions", settings={})
+
+
 def test_the_log_survives_a_cut_line_and_is_not_doubled_on_resume(tmp_path):
     run = started(tmp_path)
     run.log({"step": 2, "loss": float("nan"), "accuracy": np.float32(0.5), "n": jnp.int32(3)})

@@ -1,0 +1,66 @@
+"""Which videos are held out: by subject where subjects are named, by recording where not."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from pointata_jax.data.splits import choose_subjects, hold_out_subjects, named_subjects
+from pointata_jax.data.videos import VideoSource
+from pointata_jax.errors import InputError
+
+
+def source(subjects, labels, kind="clip"):
+    """One small video for each entry; frames carry the label where `kind` is "frame"."""
+    field = {"clip": "label", "frame": "frame_labels"}[kind]
+    records = [
+        {
+            "points": np.full((2, 3), index, np.float32),
+            "frame_sizes": np.array([1, 1]),
+            field: label if kind == "clip" else np.array([label, -1]),
+            "video_id": f"v{index}",
+            "subject": subject,
+        }
+        for index, (subject, label) in enumerate(zip(subjects, labels, strict=True))
+    ]
+    return VideoSource(records, columns=("x", "y", "z"), label_names=("a", "b", "c"))
+
+
+def test_subjects_are_named_when_they_return():
+    assert named_subjects(source(["v0", "v1", "v2"], [0, 1, 2])) == ()
+    assert named_subjects(source(["eve", "bob", "eve"], [0, 1, 2])) == ("bob", "eve")
+
+
+@pytest.mark.parametrize("kind", ["clip", "frame"])
+@pytest.mark.parametrize("fraction", [0.15, 0.5])
+def test_chosen_subjects_leave_people_and_classes_to_train_on(kind, fraction):
+    people = [f"p{i}" for i in range(8)]
+    pairs = list(itertools.product(people, range(3)))
+    videos = source([p for p, _ in pairs], [label for _, label in pairs], kind)
+    for seed in range(10):
+        chosen = choose_subjects(videos, fraction, seed=seed)
+        train, held = hold_out_subjects(videos, chosen)
+        assert set(train.subjects).isdisjoint(held.subjects)
+        assert train.present_labels == (0, 1, 2)
+        # Whole people: at least the share, and less than one person more.
+        assert fraction * len(videos) <= len(held) < fraction * len(videos) + 3
+    order = np.random.default_rng(0).permutation(len(videos))
+    assert choose_subjects(videos.select(order), fraction) == choose_subjects(videos, fraction)
+
+
+def test_nobody_takes_the_last_video_of_a_shared_class_away():
+    # Only eve and bob do b; whoever of them is chosen, the other one stays.
+    videos = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 1, 0, 1, 0, 0])
+    for seed in range(20):
+        chosen = choose_subjects(videos, 0.9, seed=seed)
+        assert 1 <= len(chosen) and not {"eve", "bob"} <= set(chosen)
+        assert hold_out_subjects(videos, chosen)[0].present_labels == (0, 1)
+
+
+def test_two_people_are_too_few_to_hold_one_out():
+    videos = source(["eve", "eve", "bob", "bob"], [0, 1, 0, 1])
+    assert choose_subjects(videos, 0.3) == ()
+    with pytest.raises(InputError, match="between 0 and 1"):
+        choose_subjects(videos, 1.0)
