@@ -54,6 +54,7 @@ def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.summary import summary
+    from pointata_jax.training import sharding
     from pointata_jax.training.adapt import Start, adapt
     from pointata_jax.training.partition import tuning_rules
     from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
@@ -76,7 +77,10 @@ def main(args: Args) -> None:
             "--embedder_init does not go with --tuning=pointata, whose embedder comes from stage "
             "1: use --tuning=adapter."
         )
+    if args.learning_rate is not None and not args.learning_rate > 0:
+        raise InputError(f"--learning_rate={args.learning_rate}: give a positive number.")
     runs.start_devices(args.distributed)
+    sharding.check_batch_size(config.adapt.batch_size, sharding.make_mesh())
     backbone = runs.open_backbone(args.backbone)
     place = DataPlace(args.data_dir, args.cache_dir, args.download)
     workdir = args.workdir or runs.default_workdir(config, args.data_dir, args.tuning)

@@ -10,6 +10,8 @@ fold and mean, with the classes that they lack. A fold that is finished is not t
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 from experiments import command_line
 
@@ -27,9 +29,36 @@ class Args:
     seed: int = 0  # of every fold
 
 
+def check_finished(folder: Path, args: Any) -> None:
+    """InputError unless a finished fold was trained as `experiments.adapt` would with `args`."""
+    from experiments import runs
+    from pointata_jax.errors import InputError
+    from pointata_jax.training.run_folder import RunFolder
+    from pointata_jax.training.task_data import DataPlace, load_training
+
+    run, config = RunFolder.open(folder), runs.task_config(args, stage="adapt")
+    wanted = {
+        "tuning": args.tuning,
+        "seed": args.seed,
+        "backbone": runs.open_backbone(args.backbone).reference["sha256"],
+        "steps": config.adapt.steps,
+    }
+    found = {name: run.settings[name] for name in ("tuning", "seed")} | {
+        "backbone": run.settings["backbone"]["sha256"],
+        "steps": run.settings["task"]["adapt"]["steps"],
+    }
+    differing = [name for name, value in wanted.items() if found[name] != value]
+    if differing:
+        raise InputError(
+            f"the finished fold in {folder} was trained with another {' and '.join(differing)}: "
+            "give the same flags, or another --workdir."
+        )
+    place = DataPlace(args.data_dir, args.cache_dir)
+    run.check_videos(load_training(config, place, hold_out=False).digests)
+
+
 def main(args: Args) -> None:
     import json
-    from pathlib import Path
 
     import numpy as np
 
@@ -45,22 +74,23 @@ def main(args: Args) -> None:
     folds = {}
     for trial in trials:
         folder = Path(args.workdir) / trial.name
+        adapting = adapt.Args(
+            task="mocap6",
+            tuning=args.tuning,
+            data_dir=args.data_dir,
+            cache_dir=args.cache_dir,
+            workdir=str(folder),
+            variant=trial.name,
+            backbone=args.backbone,
+            steps=args.steps,
+            validation=False,
+            seed=args.seed,
+            resume=folder.exists(),
+        )
         if not (folder / "result.json").is_file():
-            adapt.main(
-                adapt.Args(
-                    task="mocap6",
-                    tuning=args.tuning,
-                    data_dir=args.data_dir,
-                    cache_dir=args.cache_dir,
-                    workdir=str(folder),
-                    variant=trial.name,
-                    backbone=args.backbone,
-                    steps=args.steps,
-                    validation=False,
-                    seed=args.seed,
-                    resume=folder.exists(),
-                )
-            )
+            adapt.main(adapting)
+        elif (folder / "config.json").is_file():
+            check_finished(folder, adapting)
         result = json.loads((folder / "result.json").read_text())
         test = result["test"]
         folds[trial.name] = {

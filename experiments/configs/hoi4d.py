@@ -33,6 +33,7 @@ CONFIG = TaskConfig(
     align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
     adapt=AdaptSettings(steps=11500, batch_size=8, eval_every=1150),
     score="f1@50",
+    validation_split="validation",
 )
 
 PUBLISHED = dataclasses.replace(

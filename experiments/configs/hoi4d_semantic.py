@@ -26,6 +26,7 @@ CONFIG = TaskConfig(
     align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
     adapt=AdaptSettings(steps=20000, batch_size=8, eval_every=2000),
     score="mean_iou",
+    validation_split="validation",
 )
 
 PUBLISHED = dataclasses.replace(

@@ -11,4 +11,5 @@ CONFIG = TaskConfig(
     model=ModelSettings(anchor_stride=2, num_centres=24, neighbors=8, radius=0.2),
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=2000, batch_size=8),
+    validation_split="validation",
 )

@@ -14,4 +14,5 @@ CONFIG = TaskConfig(
     align=AlignSettings(steps=100, batch_size=8, report_clips=32),
     adapt=AdaptSettings(steps=1000, batch_size=8),
     score="f1@50",
+    validation_split="validation",
 )

@@ -12,4 +12,5 @@ CONFIG = TaskConfig(
     align=AlignSettings(steps=100, batch_size=8, report_clips=32),
     adapt=AdaptSettings(steps=2000, batch_size=8),
     score="mean_iou",
+    validation_split="validation",
 )

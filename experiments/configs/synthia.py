@@ -36,6 +36,7 @@ CONFIG = TaskConfig(
         steps=20000, batch_size=8, eval_every=2000, class_weights=tuple(class_weights().tolist())
     ),
     score="mean_iou_published",
+    validation_split="validation",
 )
 
 PUBLISHED = dataclasses.replace(

@@ -13,6 +13,12 @@ from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.models.pointata import PointATAConfig
 
 
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise InputError(f"{name} is {getattr(settings, name)}: give a positive number.")
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
     """What a task chooses of `PointATAConfig`; the rest follows from backbone and data."""
@@ -62,6 +68,14 @@ class AlignSettings:
     report_clips: int = 128
     report_units: int = 256
 
+    def __post_init__(self):
+        _check_positive(self, "steps", "batch_size", "units", "learning_rate", "report_every")
+        if self.pseudo_classes < 0:
+            raise InputError(
+                f"pseudo_classes is {self.pseudo_classes}: give a number of clusters, or 0 for the "
+                "labels."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class AdaptSettings:
@@ -98,6 +112,9 @@ class AdaptSettings:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
     eval_every: int = 500
+
+    def __post_init__(self):
+        _check_positive(self, "steps", "batch_size", "eval_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +153,7 @@ class TaskConfig:
     score: str = "video_accuracy"
     hold_out: str = ""
     validation_subjects: tuple[str, ...] = ()
-    validation_split: str = "validation"
+    validation_split: str = ""
     validation_fraction: float = 0.15
     needs_data_dir: bool = True
 

@@ -120,7 +120,8 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             write_json(path / "config.json", new)
             if videos is not None:
-                write_json(path / "videos.json", {**(run.videos or {}), **videos})
+                before = run.videos if trained else None
+                write_json(path / "videos.json", {**(before or {}), **videos})
         except OSError as error:
             raise InputError(
                 f"the run folder {path} cannot be written to ({error.strerror or error}): give "

@@ -3,8 +3,9 @@ import pathlib
 
 import pytest
 
-from experiments import adapt, mocap6_folds
+from experiments import adapt, configs, mocap6_folds, runs
 from pointata_jax.errors import InputError
+from pointata_jax.training.run_folder import RunFolder
 
 
 def test_folds_are_put_together_and_trained_once(shared_data, tmp_path, monkeypatch, capsys):
@@ -33,3 +34,16 @@ def test_folds_are_put_together_and_trained_once(shared_data, tmp_path, monkeypa
     assert result["folds"]["14_20"]["frames_lacking"] == 2
     with pytest.raises(InputError, match="--data_dir"):
         mocap6_folds.main(mocap6_folds.Args())
+
+
+def test_a_finished_fold_of_another_setting_is_not_taken_over(tmp_path):
+    backbone = runs.open_backbone("tiny").reference
+    steps = configs.load("mocap6").adapt.steps
+    settings = {"tuning": "full", "seed": 0, "backbone": backbone, "task": {"adapt": {"steps": 7}}}
+    RunFolder.create(tmp_path, task="mocap6", settings=settings)
+    with pytest.raises(InputError, match="trained with another tuning and steps: give the same"):
+        mocap6_folds.check_finished(tmp_path, adapt.Args(task="mocap6"))
+    settings |= {"tuning": "pointata", "seed": 4, "task": {"adapt": {"steps": steps}}}
+    RunFolder.create(tmp_path, task="mocap6", settings=settings)
+    with pytest.raises(InputError, match="trained with another seed: give the same"):
+        mocap6_folds.check_finished(tmp_path, adapt.Args(task="mocap6"))
