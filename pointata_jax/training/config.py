@@ -183,6 +183,10 @@ class TaskConfig:
         """Inverse of `to_dict`, also after a way through JSON."""
         parts = {"clip": ClipConfig, "model": ModelSettings, "align": AlignSettings}
         parts["adapt"] = AdaptSettings
+        if "clip" in values and "last_window" not in values["clip"]:
+            # Runs of older versions: there, only frames with labels of their own were all covered.
+            last = "drop" if values.get("kind", "clip") == "clip" else "add"
+            values = {**values, "clip": {**values["clip"], "last_window": last}}
         read = {k: _from_json(parts[k], v) if k in parts else v for k, v in values.items()}
         return _from_json(cls, read)
 

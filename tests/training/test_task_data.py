@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -104,3 +105,11 @@ def test_windows_decide_where_one_video_is_worth_too_much():
     assert deciding_score(TASK, many) == ("video_accuracy", "")
     assert deciding_score(dataclasses.replace(TASK, score="f1@50"), data()) == ("f1@50", "")
     assert deciding_score(TASK, TaskData(source(), None, TASK.clip)) == ("video_accuracy", "")
+
+
+@pytest.mark.parametrize(("kind", "last"), [("clip", "drop"), ("frame", "add"), ("point", "add")])
+def test_runs_of_older_versions_keep_their_windows(kind, last):
+    values = json.loads(json.dumps(dataclasses.replace(TASK, kind=kind).to_dict()))
+    assert TaskConfig.from_dict(values).clip.last_window == "add"
+    del values["clip"]["last_window"]
+    assert TaskConfig.from_dict(values).clip.last_window == last
