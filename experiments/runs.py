@@ -123,6 +123,11 @@ def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
         for name in ("frames", "points", "merge")
         if (value := getattr(args, name)) is not None
     }
+    if args.hold_out is not None and not args.hold_out.strip():
+        raise InputError(
+            "--hold_out names nobody: give subjects, recordings, or names of subjects; "
+            "--novalidation of experiments.adapt holds nothing out."
+        )
     if args.channels is not None:
         names = (name.strip() for name in args.channels.split(","))
         clip["channels"] = tuple(name for name in names if name)

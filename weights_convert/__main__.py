@@ -30,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--report", help="where to write everything that is known about the tensors, as JSON")
     add("--drop", metavar="REGEX", help="leave out tensors whose whole name matches")
+    add("--key", help="the entry that holds the weights, dotted where nested; default: found")
+    add("--prefix", help="what the names of the wanted tensors start with; others are left out")
     add("--num_heads", type=int, help="attention heads; default: one for every 64 channels")
     add("--num_groups", type=int, help="patches of a shape; default: the family's (64; ULIP 512)")
     add("--group_size", type=int, help="points of a patch; default: the file's, or 32")
@@ -54,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
                 num_heads=args.num_heads,
                 num_groups=args.num_groups,
                 group_size=args.group_size,
+                key=args.key,
+                prefix=args.prefix,
             ),
             report=args.report,
         )

@@ -25,6 +25,7 @@ from weights_convert.state_dict import StateDict, open_state_dict
 from weights_convert.trunk import Architecture, Entry
 
 TARGETS = ("pointata", "torch")
+_SHOWN = 12
 
 
 def read_backbone(
@@ -37,13 +38,15 @@ def read_backbone(
         misshapen or not finite.
     """
     with _accounted(path, options or Options()) as (state, accounts):
+        finite = _Finite(path)
         tree: dict[str, Any] = {}
         for entry in accounts.used:
             *folders, leaf = entry.path.split("/")
             place = tree
             for folder in folders:
                 place = place.setdefault(folder, {})
-            place[leaf] = np.ascontiguousarray(_value(state, accounts, entry))
+            place[leaf] = np.ascontiguousarray(_value(state, accounts, entry, finite))
+        finite.check()
         return accounts.architecture, tree
 
 
@@ -73,21 +76,23 @@ def convert(
     options = options or Options()
     if to not in TARGETS:
         raise InputError(f"unknown target {to!r}: choose one of {', '.join(TARGETS)}.")
-    if os.path.exists(output) and os.path.exists(path) and os.path.samefile(path, output):
-        raise InputError(f"--output={os.fspath(output)} would overwrite the checkpoint itself.")
-    if not Path(output).resolve().parent.is_dir():
-        raise InputError(
-            f"the folder of --output={os.fspath(output)} does not exist: make it first."
-        )
+    _check_target("output", output, path)
+    if report is not None:
+        _check_target("report", report, path)
+        if Path(report).resolve() == Path(output).resolve():
+            raise InputError(f"--report={os.fspath(report)} would overwrite --output: choose two.")
 
     def write_report(found: Report) -> None:
         if report is not None:
-            Path(report).write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+            with _writing("report", report):
+                Path(report).write_text(json.dumps(found.to_dict(), indent=2) + "\n", "utf-8")
 
     with _accounted(path, options, refused=write_report) as (state, accounts):
         source_hash = file_sha256(path)
         metadata = _metadata(path, source_hash, state, accounts, options, to)
-        write_safetensors(output, _plan(state, accounts, to), metadata)
+        finite = _Finite(path)
+        with _writing("output", output):
+            write_safetensors(output, _plan(state, accounts, to, finite), metadata, finite.check)
         _compare(output, state, accounts, to)
         found = Report.of(
             accounts,
@@ -100,6 +105,40 @@ def convert(
     return found
 
 
+def _check_target(flag: str, target: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Says what keeps a file from being written, before the work begins."""
+    given = f"--{flag}={os.fspath(target)}"
+    if not os.fspath(target):
+        raise InputError(f"--{flag} is empty: give the path of a file.")
+    with _writing(flag, target):
+        if os.path.exists(target) and os.path.exists(path) and os.path.samefile(path, target):
+            raise InputError(f"{given} would overwrite the checkpoint itself.")
+        folder = Path(target).resolve().parent
+        if not folder.is_dir():
+            raise InputError(f"the folder of {given} does not exist: make it first.")
+        if os.path.isdir(target):
+            raise InputError(f"{given} is a folder: give the path of a file in it.")
+        # Writing makes a new file in the folder, and replaces the old one.
+        written = folder if flag == "output" or not os.path.exists(target) else target
+        if not os.access(written, os.W_OK):
+            raise InputError(f"{given} may not be written: change the rights of {written}.")
+
+
+@contextlib.contextmanager
+def _writing(flag: str, target: str | os.PathLike) -> Iterator[None]:
+    """Turns what the system says against writing a file into a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"--{flag}={os.fspath(target)} cannot be written ({why}): choose another place, or "
+            "look at the disk and the rights of the folder."
+        ) from error
+
+
 @contextlib.contextmanager
 def _accounted(
     path: str | os.PathLike,
@@ -107,7 +146,7 @@ def _accounted(
     refused: Callable[[Report], None] = lambda report: None,
 ) -> Iterator[tuple[StateDict, Accounts]]:
     """An open checkpoint with its accounts, in order; `refused` is told of one that is not."""
-    with open_state_dict(path) as state:
+    with open_state_dict(path, options.key, options.prefix) as state:
         try:
             accounts = account(state, options)
         except InputError as error:
@@ -118,36 +157,68 @@ def _accounted(
         yield state, accounts
 
 
-def _read(state: StateDict, accounts: Accounts, entry: Entry) -> np.ndarray:
+class _Finite:
+    """Counts what is not finite in the used tensors of a file, as they are read."""
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = path
+        self._bad: dict[str, str] = {}
+
+    def look(self, name: str, stored: np.ndarray, value: np.ndarray) -> None:
+        """At a tensor as it is stored and as float32."""
+        if np.isfinite(value).all():
+            return
+        # At the stored values in their own type: float64 may leave the range of float32.
+        nan, infinite = int(np.isnan(stored).sum()), int(np.isinf(stored).sum())
+        large = value.size - int(np.isfinite(value).sum()) - nan - infinite
+        counts = ((nan, "NaN"), (infinite, "infinite"), (large, "too large for float32"))
+        parts = ", ".join(f"{n:,} {what}" for n, what in counts if n)
+        self._bad[name] = f"{name} ({parts} of {value.size:,})"
+
+    def check(self) -> None:
+        """Raises `InputError` where anything was found."""
+        if self._bad:
+            shown = ", ".join(list(self._bad.values())[:_SHOWN])
+            more = f" and {len(self._bad) - _SHOWN} more" if len(self._bad) > _SHOWN else ""
+            raise InputError(
+                f"{os.fspath(self._path)}: {shown}{more} hold values that are not finite: the "
+                "checkpoint is of a training that diverged, or damaged."
+            )
+
+
+def _read(
+    state: StateDict, accounts: Accounts, entry: Entry, finite: _Finite | None = None
+) -> np.ndarray:
     """A used tensor as float32, in the layout of its file."""
     name = accounts.used[entry]
-    value = state.tensors[name].read()
-    if not np.isfinite(value).all():
-        raise InputError(
-            f"{name} holds values that are not finite: the checkpoint is of a training that "
-            "diverged, or damaged."
-        )
+    stored = state.tensors[name].read()
     # Half precision fits float32 exactly; float64 is rounded, which the report says.
-    return value.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        value = stored.astype(np.float32, copy=False)
+    if finite is not None:
+        finite.look(name, stored, value)
+    return value
 
 
-def _value(state: StateDict, accounts: Accounts, entry: Entry) -> np.ndarray:
+def _value(state: StateDict, accounts: Accounts, entry: Entry, finite: _Finite) -> np.ndarray:
     """A used tensor as float32, in our layout."""
-    value = _read(state, accounts, entry)
+    value = _read(state, accounts, entry, finite)
     return value if accounts.format is OUR_FORMAT else entry.to_ours(value)
 
 
-def _plan(state: StateDict, accounts: Accounts, to: str) -> list[Planned]:
+def _plan(state: StateDict, accounts: Accounts, to: str, finite: _Finite) -> list[Planned]:
     """What is written, each tensor made when its turn comes."""
     if to == "torch":
-        return to_torch.plan(accounts.architecture, lambda entry: _value(state, accounts, entry))
+        return to_torch.plan(
+            accounts.architecture, lambda entry: _value(state, accounts, entry, finite)
+        )
     dtype = np.dtype(np.float32)
     return [
         Planned(
             entry.path,
             entry.our_shape,
             dtype,
-            lambda entry=entry: _value(state, accounts, entry),
+            lambda entry=entry: _value(state, accounts, entry, finite),
         )
         for entry in accounts.used
     ]
@@ -174,6 +245,7 @@ def _metadata(
         }
     if options.drop is not None:
         metadata |= {"drop": options.drop, "dropped_by_choice": json.dumps(accounts.by_choice)}
+    metadata |= {name: value for name in ("key", "prefix") if (value := getattr(options, name))}
     if to == "torch":
         return metadata | {"format": "pt", CONFIG_KEY: config}
     return metadata | {"format": OURS, "config": config}

@@ -44,6 +44,11 @@ class Options:
       num_heads: attention heads; None for 64 channels each.
       num_groups: patches of a shape; None for the family's published number.
       group_size: points of a patch; None for what the file says, or 32.
+      key: dotted name of the entry that holds the weights; None to look for it.
+      prefix: what the names of the wanted tensors start with; None for all tensors.
+
+    Raises:
+      InputError: a number is below 1, or a text is empty.
     """
 
     format: str = "auto"
@@ -51,6 +56,17 @@ class Options:
     num_heads: int | None = None
     num_groups: int | None = None
     group_size: int | None = None
+    key: str | None = None
+    prefix: str | None = None
+
+    def __post_init__(self):
+        for name in ("num_heads", "num_groups", "group_size"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+                raise InputError(f"--{name}={value} must be a whole number of at least 1.")
+        for name in ("drop", "key", "prefix"):
+            if getattr(self, name) == "":
+                raise InputError(f"--{name} is empty: give it a value or leave it out.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +108,10 @@ def recognise(state: StateDict, family: str = "auto") -> Format:
         raise InputError(f"unknown format {family!r}: choose auto or one of {', '.join(FAMILIES)}.")
     if state.metadata.get("format") == OURS and family in ("auto", "pointata"):
         return OUR_FORMAT
+    # With what lies in the places of tensors, so that `account` can say what that is.
+    names = (*state.tensors, *state.others)
     for candidate in FORMATS:
-        if family in ("auto", candidate.family) and candidate.matches(state.tensors):
+        if family in ("auto", candidate.family) and candidate.matches(names):
             return candidate
     first = ", ".join(sorted(state.tensors)[:6])
     for pattern, stranger in _STRANGERS:
@@ -102,10 +120,15 @@ def recognise(state: StateDict, family: str = "auto") -> Format:
                 f"this is a checkpoint of {stranger}, whose transformer is not Point-MAE's: only "
                 f"{', '.join(FAMILIES[:-1])} can be converted."
             )
+    elsewhere = ", ".join(f"{h.key} ({h.tensors})" for h in state.besides[:6])
+    beside = (
+        f" Further tensors lie in {elsewhere}: if they are meant, say --key." if elsewhere else ""
+    )
     wanted = "of a known family" if family == "auto" else f"of the family {family}"
     raise InputError(
         f"the checkpoint is not {wanted} (its names start with {first}): supported are "
-        f"{', '.join(FAMILIES[:-1])}, see the tables in weights_convert."
+        f"{', '.join(FAMILIES[:-1])}, see the tables in weights_convert; where the names have a "
+        f"prefix of their own, give --prefix.{beside}"
     )
 
 
@@ -121,6 +144,7 @@ def account(state: StateDict, options: Options) -> Accounts:
     fmt = recognise(kept, options.format)
     if fmt is OUR_FORMAT:
         return _account_ours(kept, by_choice)
+    _refuse_impostors(fmt, state)
     standard: dict[str, str] = {}
     dropped: dict[str, list[str]] = {}
     unexpected: list[str] = []
@@ -160,6 +184,21 @@ def account(state: StateDict, options: Options) -> Accounts:
     )
 
 
+def _refuse_impostors(fmt: Format, state: StateDict) -> None:
+    """What stands in the place of a tensor of the trunk must be one, or it is lost in silence."""
+    odd = [
+        f"{name} ({kind})"
+        for name, kind in state.others.items()
+        if name not in state.tensors and fmt.standard_name(name) is not None
+    ]
+    if odd:
+        more = f" and {len(odd) - 6} more" if len(odd) > 6 else ""
+        raise InputError(
+            f"{len(odd)} values stand in the places of tensors and are none: "
+            f"{', '.join(odd[:6])}{more}; make them tensors in PyTorch and save the file again."
+        )
+
+
 def _drop_by_choice(
     tensors: Mapping[str, Tensor], pattern: str | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -186,9 +225,9 @@ def _architecture(
     num_heads, num_groups, group_size = options.num_heads, options.num_groups, options.group_size
     known = _stated_architecture(metadata, CONFIG_KEY) if CONFIG_KEY in metadata else None
     if known is not None:
-        num_heads = num_heads or known.num_heads
-        num_groups = num_groups or known.num_groups
-        group_size = group_size or known.group_size
+        num_heads = known.num_heads if num_heads is None else num_heads
+        num_groups = known.num_groups if num_groups is None else num_groups
+        group_size = known.group_size if group_size is None else group_size
     found = infer_architecture(
         shapes,
         num_heads=num_heads,

@@ -31,6 +31,8 @@ class Report:
       missing: names that the trunk needs and the file lacks.
       unexpected: names that nobody knows.
       misshapen: names to what is wrong with them.
+      besides: entries that hold tensors and were not read, to tensors and numbers in them and
+        whether they are a copy of the weights.
       counts: group of tensors to (tensors, numbers in them).
       parameters: trained numbers of the backbone.
       statistics: running means and variances of its BatchNorms.
@@ -53,6 +55,7 @@ class Report:
     missing: Sequence[str]
     unexpected: Sequence[str]
     misshapen: Mapping[str, str]
+    besides: Mapping[str, Mapping[str, Any]]
     counts: Mapping[str, tuple[int, int]]
     parameters: int
     statistics: int
@@ -80,10 +83,28 @@ class Report:
         statistics = [n for e, n in accounts.used.items() if e.path.startswith("batch_stats/")]
         counts = {"used": count(used)}
         counts |= {f"dropped: {why}": count(names) for why, names in accounts.dropped.items()}
+        dropped = dict(accounts.dropped)
+        if state.left_out:
+            why = f"without the prefix {state.asked_prefix}"
+            dropped[why] = tuple(state.left_out)
+            counts[f"left out: {why}"] = (
+                len(state.left_out),
+                num_values(state.left_out, state.left_out),
+            )
         if accounts.by_choice:
             counts["dropped by choice"] = count(accounts.by_choice)
         counts["missing"] = (len(accounts.missing), 0)
         counts["unexpected"] = count(accounts.unexpected)
+        besides = {}
+        for holding in state.besides:
+            is_copy = state.is_copy(holding)
+            besides[holding.key] = {
+                "tensors": holding.tensors,
+                "numbers": holding.numbers,
+                "copy": is_copy,
+            }
+            what = f"a copy: --key={holding.key}" if is_copy else f"beside: {holding.key}"
+            counts[f"not read, {what}"] = holding.tensors, holding.numbers
         return cls(
             source=source[0],
             source_sha256=source[1],
@@ -93,11 +114,12 @@ class Report:
             stage=accounts.format.stage,
             architecture=accounts.architecture,
             used=used,
-            dropped=accounts.dropped,
+            dropped=dropped,
             dropped_by_choice=accounts.by_choice,
             missing=accounts.missing,
             unexpected=accounts.unexpected,
             misshapen=accounts.misshapen,
+            besides=besides,
             counts=counts,
             parameters=num_values(state.tensors, used) - num_values(state.tensors, statistics),
             statistics=num_values(state.tensors, statistics),
@@ -156,5 +178,6 @@ def complaints(accounts: Accounts) -> str:
     return (
         f"recognised as {accounts.format.title} ({accounts.format.stage}), but {'; '.join(parts)}. "
         "Nothing is left out silently: if unexpected tensors are none of the backbone's, leave "
-        "them out by --drop=REGEX; --report=FILE lists every name."
+        "them out by --drop=REGEX, or say by --prefix=PREFIX which names are its own; "
+        "--report=FILE lists every name."
     )

@@ -8,6 +8,7 @@ behind its length (unsigned 64-bit, little-endian), then the tensors without gap
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -29,9 +30,15 @@ class Planned(NamedTuple):
 
 
 def write_safetensors(
-    path: str | os.PathLike, tensors: Iterable[Planned], metadata: Mapping[str, str]
+    path: str | os.PathLike,
+    tensors: Iterable[Planned],
+    metadata: Mapping[str, str],
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes the tensors in the order of their names, atomically."""
+    """Writes the tensors in the order of their names, atomically.
+
+    `check` is called when all tensors have been made; what it raises leaves no file behind.
+    """
     # The widest type first, as the library does, so that every tensor is aligned.
     ordered = sorted(tensors, key=lambda t: (-t.dtype.itemsize, t.name))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
@@ -47,12 +54,19 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for tensor in ordered:
-            value = np.asarray(tensor.make(), tensor.dtype, order="C")
-            if value.shape != tensor.shape:
-                raise ValueError(f"{tensor.name} is {value.shape}, planned {tensor.shape}")
-            file.write(value.data if value.ndim else value.tobytes())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little"))
+            file.write(text)
+            for tensor in ordered:
+                value = np.asarray(tensor.make(), tensor.dtype, order="C")
+                if value.shape != tensor.shape:
+                    raise ValueError(f"{tensor.name} is {value.shape}, planned {tensor.shape}")
+                file.write(value.data if value.ndim else value.tobytes())
+        check()
+        os.replace(partial, path)
+    except BaseException:
+        # Not `missing_ok` alone: the folder itself may be at fault.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from pointata_jax.errors import InputError
+from weights_convert.contents import Holding, find, holdings, no_tensors, type_name
+from weights_convert.file_kinds import checkpoint_kind, cut_off_tensors
 from weights_convert.torch_zip import Tensor, open_checkpoint
 
 WRAPPERS = ("base_model", "state_dict", "model", "model_state_dict")
@@ -42,48 +44,91 @@ class StateDict:
       tensors: names without wrapping to tensors, which are read on demand.
       container: "torch zip" or "safetensors".
       wrapping: keys and prefixes that were taken off, outermost first.
-      others: names beside the tensors that hold something else (counters, settings).
+      others: names beside the tensors that hold something else (counters, settings), to its type.
+      besides: entries of the file beside this one that hold tensors, too.
+      asked_prefix: the prefix that was asked for.
+      left_out: tensors of this entry without that prefix, under their full names.
       metadata: text that a safetensors file carries.
     """
 
     tensors: Mapping[str, Tensor]
     container: str
     wrapping: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    besides: Sequence[Holding] = ()
+    asked_prefix: str | None = None
+    left_out: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def is_copy(self, holding: Holding) -> bool:
+        """Whether an entry beside this one has the names of at least half of its tensors."""
+        names = {_bare(name)[0] for name in holding.names}
+        return len(names & self.tensors.keys()) * 2 >= len(self.tensors)
+
 
 @contextlib.contextmanager
-def open_state_dict(path: str | os.PathLike) -> Iterator[StateDict]:
+def open_state_dict(
+    path: str | os.PathLike, key: str | None = None, prefix: str | None = None
+) -> Iterator[StateDict]:
     """The state dict in a `.pth`, `.pt`, `.t7` (zip format) or `.safetensors` file, by content.
 
+    Args:
+      path: the file.
+      key: dotted name of the entry that holds the weights; None to look for it.
+      prefix: what the names of the wanted tensors start with; None for all tensors.
+
     Raises:
-      InputError: the file is missing, of another kind, damaged, or holds no tensors; also when a
-        damaged tensor is read.
+      InputError: the file is missing, of another kind, damaged, or holds no tensors (there); also
+        when a damaged tensor is read.
     """
     name = os.fspath(path)
-    if not os.path.isfile(path):
-        raise InputError(f"checkpoint {name} does not exist.")
-    with open(path, "rb") as file:
-        start = file.read(9)
-    # A safetensors file is the length of its header (8 bytes) and then JSON.
-    if start[8:9] == b"{":
-        with _open_safetensors(path) as state:
+    if checkpoint_kind(path) == "safetensors":
+        if key is not None:
+            raise InputError(
+                f"{name} is a safetensors file, which has no entries: leave --key={key} out, or "
+                "choose tensors by --prefix."
+            )
+        with _open_safetensors(path, prefix) as state:
             yield state
-    else:
-        with open_checkpoint(path) as value:
-            found, wrapping = _unwrap(value, name)
-            tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)}
-            others = tuple(str(k) for k, v in found.items() if not isinstance(v, Tensor))
-            bare, prefixes = _without_prefixes(tensors, name)
-            yield StateDict(bare, "torch zip", (*wrapping, *prefixes), others)
+        return
+    with open_checkpoint(path) as value:
+        try:
+            start = value if key is None else find(value, key)
+            found, wrapping = _unwrap(start, key)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
+        others = {k: type_name(v) for k, v in found.items() if not isinstance(v, Tensor)}
+        bare, prefixes, left_out = _chosen(tensors, prefix, name)
+        yield StateDict(
+            bare,
+            "torch zip",
+            (*((key,) if key else ()), *wrapping, *prefixes),
+            {_without(str(k), prefix): kind for k, kind in others.items()},
+            _besides(value, found),
+            prefix,
+            left_out,
+        )
+
+
+def _besides(value: Any, found: Mapping[Any, Any]) -> list[Holding]:
+    """What holds tensors beside the state dict that was found, and below its own tensors."""
+    below = [
+        holding._replace(key=f"{key}{'.' if holding.key else ''}{holding.key}")
+        for key, part in found.items()
+        if not isinstance(part, Tensor)
+        for holding in holdings(part)
+    ]
+    return holdings(value, besides=(found,)) + below
 
 
 @contextlib.contextmanager
-def _open_safetensors(path: str | os.PathLike) -> Iterator[StateDict]:
+def _open_safetensors(path: str | os.PathLike, prefix: str | None) -> Iterator[StateDict]:
     from safetensors import SafetensorError, safe_open
 
     def damaged(error: Exception) -> InputError:
+        if (why := cut_off_tensors(path)) is not None:
+            return InputError(f"{os.fspath(path)} is cut off: {why}; fetch it again.")
         return InputError(
             f"{os.fspath(path)} cannot be read as safetensors ({error}): it is damaged or of "
             "another kind; fetch or convert it again."
@@ -111,46 +156,102 @@ def _open_safetensors(path: str | os.PathLike) -> Iterator[StateDict]:
             metadata = file.metadata() or {}
         except (SafetensorError, OSError) as error:
             raise damaged(error) from error
-        bare, prefixes = _without_prefixes(tensors, os.fspath(path))
-        yield StateDict(bare, "safetensors", prefixes, metadata=metadata)
+        bare, prefixes, left_out = _chosen(tensors, prefix, os.fspath(path))
+        yield StateDict(
+            bare,
+            "safetensors",
+            prefixes,
+            asked_prefix=prefix,
+            left_out=left_out,
+            metadata=metadata,
+        )
 
 
-def _unwrap(value: Any, name: str) -> tuple[dict[Any, Any], tuple[str, ...]]:
+def _unwrap(value: Any, key: str | None) -> tuple[dict[Any, Any], tuple[str, ...]]:
     """The dictionary that holds the tensors, and the keys that lead to it."""
+    top = value
     wrapping: tuple[str, ...] = ()
     while isinstance(value, dict) and len(wrapping) < _MAX_WRAPPERS:
-        inner = [key for key in WRAPPERS if isinstance(value.get(key), dict)]
-        if len(inner) > 1:
+        if key is not None and _holds_tensors(value):
+            break  # It was asked for.
+        inner = {name: value[name] for name in WRAPPERS if isinstance(value.get(name), dict)}
+        if len({id(part) for part in inner.values()}) > 1:
+            under = f"{key}." if key is not None else ""
+            under += "".join(f"{name}." for name in wrapping)
             raise InputError(
-                f"{name} holds several models ({', '.join(inner)}): keep one of them and save it "
-                "again."
+                f"it holds several models ({', '.join(inner)}): say which by --key, for example "
+                f"--key={under}{next(iter(inner))}."
             )
         if not inner:
             break
-        wrapping += (inner[0],)
-        value = value[inner[0]]
-    if not isinstance(value, dict) or not any(isinstance(v, Tensor) for v in value.values()):
-        shown = ", ".join(str(key) for key in list(value)[:8]) if isinstance(value, dict) else ""
-        raise InputError(
-            f"{name} holds no tensors by name{f' but {shown}' if shown else ''}: a state dict is "
-            f"looked for at the top and under {', '.join(WRAPPERS)}."
-        )
+        wrapping += (next(iter(inner)),)
+        value = inner[wrapping[-1]]
+    if not isinstance(value, dict) or not _holds_tensors(value):
+        raise no_tensors(top, key, WRAPPERS)
     return value, wrapping
 
 
+def _holds_tensors(value: Mapping[Any, Any]) -> bool:
+    return any(isinstance(part, Tensor) for part in value.values())
+
+
+def _chosen(
+    tensors: Mapping[str, Tensor], prefix: str | None, name: str
+) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Tensor]]:
+    """Bare names, what was taken off them, and the tensors without the prefix asked for."""
+    if prefix is None:
+        return *_without_prefixes(tensors, name), {}
+    inside = {k: v for k, v in tensors.items() if k.startswith(prefix)}
+    before: tuple[str, ...] = ()
+    if not inside:
+        # The prefix may stand behind one that every model wears.
+        inside = {k: v for k, v in tensors.items() if _bare(k)[0].startswith(prefix)}
+        before = tuple(dict.fromkeys(p for k in inside for p in _bare(k)[1]))
+    if not inside:
+        starts = dict.fromkeys(k.split(".")[0] + "." for k in tensors if "." in k)
+        raise InputError(
+            f"{name} holds no tensor whose name starts with --prefix={prefix}: its "
+            f"{len(tensors)} names start with {', '.join(list(starts)[:12]) or 'no common part'}."
+        )
+    left_out = {k: v for k, v in tensors.items() if k not in inside}
+    short = {_without(k, prefix): v for k, v in inside.items()}
+    if len(short) < len(inside):
+        raise InputError(f"{name} holds names twice behind --prefix={prefix}: give a longer one.")
+    bare, behind = _without_prefixes(short, name)
+    return bare, (*before, prefix, *behind), left_out
+
+
+def _without(name: str, prefix: str | None) -> str:
+    """A name without the prefix that was asked for, or what stands before it."""
+    if prefix is not None and name.startswith(prefix):
+        return name.removeprefix(prefix)
+    bare = _bare(name)[0]
+    return bare if prefix is None else bare.removeprefix(prefix)
+
+
+def _bare(name: str) -> tuple[str, list[str]]:
+    """A name without the prefixes of data-parallel and compiled models, and these."""
+    removed = []
+    while prefix := next((p for p in PREFIXES if name.startswith(p)), None):
+        name = name.removeprefix(prefix)
+        removed.append(prefix)
+    return name, removed
+
+
 def _without_prefixes(
-    tensors: Mapping[Any, Tensor], name: str
+    tensors: Mapping[str, Tensor], name: str
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Bare names, and the prefixes that some of them had."""
     bare: dict[str, Tensor] = {}
     removed: dict[str, None] = {}
-    for key, tensor in tensors.items():
-        key = str(key)
-        while prefix := next((p for p in PREFIXES if key.startswith(p)), None):
-            key = key.removeprefix(prefix)
-            removed[prefix] = None
+    for full, tensor in tensors.items():
+        key, prefixes = _bare(full)
+        removed |= dict.fromkeys(prefixes)
         if key in bare:
-            raise InputError(f"{name} holds {key} twice, with and without a prefix.")
+            raise InputError(
+                f"{name} holds {key} twice, with and without a prefix: say by --prefix which "
+                "tensors are meant."
+            )
         bare[key] = tensor
     return bare, tuple(removed)
 

@@ -2,11 +2,11 @@
 
 A checkpoint is a zip archive with a pickle (`<root>/data.pkl`) that names storages, and one raw
 member per storage (`<root>/data/<key>`). The pickle is read as data (`pickle_values`): tensors,
-containers, numbers; configuration objects that research checkpoints carry become placeholders; any
-other name is refused. Tensors are described first and copied out of the file only when asked for,
-so a file of which a third is wanted costs a third. Members must be stored as torch stores them,
-uncompressed and inside the file, so no size in the file can claim more memory than the file has
-bytes; the checksum of every member that is read is verified.
+containers, numbers; whatever else training scripts leave in a checkpoint becomes a placeholder, and
+names that could run something are refused. Tensors are described first and copied out of the file
+only when asked for, so a file of which a third is wanted costs a third. Members must be stored as
+torch stores them, uncompressed and inside the file, so no size in the file can claim more memory
+than the file has bytes; the checksum of every member that is read is verified.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import ml_dtypes
 import numpy as np
 
 from pointata_jax.errors import InputError
-from weights_convert.pickle_values import Callee, Inert, Placeholder, read_pickle
+from weights_convert.file_kinds import checkpoint_kind, is_torch_script, open_zip, other_archive
+from weights_convert.harmless_names import is_harmless
+from weights_convert.pickle_values import Callee, Placeholder, call, read_pickle, refused
 
 _STORAGES = {
     "FloatStorage": np.dtype(np.float32),
@@ -38,31 +40,6 @@ _STORAGES = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
-# What checkpoints of the field carry beside tensors: settings, counters, devices. Never looked at.
-_INERT = (
-    "argparse.Namespace",
-    "easydict.EasyDict",
-    "yacs.config.CfgNode",
-    "addict.addict.Dict",
-    "mmcv.utils.config.ConfigDict",
-    "mmengine.config.config.ConfigDict",
-    "numpy.dtype",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "_codecs.encode",
-    "torch.device",
-    "torch.Size",
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "pathlib.PurePosixPath",
-)
-# torch.float32 and its like, by which optimisers and configurations remember a type.
-_INERT_VALUES = tuple(
-    f"torch.{name}"
-    for name in "float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 bool".split()
-)
-# PyTorch's file format before 1.6 starts with this number as a pickle.
-_LEGACY_START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _MAX_DIMENSIONS = 8
 _MAX_DEPTH = 32
 # Tied weights are stored once and named twice; a file that names its bytes more often is an attack.
@@ -113,6 +90,8 @@ class _Archive:
         self._last: tuple[str, bytes] = ("", b"")
         names = archive.namelist()
         pickles = [name for name in names if name.endswith("/data.pkl")]
+        if not pickles and (other := other_archive(names)) is not None:
+            raise InputError(f"{other}.")
         if len(pickles) != 1:
             raise InputError(
                 f"it holds {len(pickles)} members data.pkl, expected one: it is no checkpoint of "
@@ -121,6 +100,11 @@ class _Archive:
         if len(set(names)) != len(names):
             raise InputError("it holds two members of one name: save it again.")
         self.root = pickles[0].removesuffix("data.pkl")
+        if is_torch_script(names, self.root):
+            raise InputError(
+                "it is a program of TorchScript: open it by torch.jit.load and save its weights, "
+                "torch.save(model.state_dict(), 'weights.pth')."
+            )
         if f"{self.root}byteorder" in names and self.read("byteorder") != b"little":
             raise InputError("it was written on a big-endian machine: re-save it on a usual one.")
 
@@ -144,8 +128,10 @@ class _Archive:
             self._last = (member, self._archive.read(f"{self.root}{member}"))
         return self._last[1]
 
-    def storage(self, persistent_id: Any) -> _Storage:
+    def storage(self, persistent_id: Any) -> _Storage | Placeholder:
         kind, dtype, key, _, size = persistent_id
+        if kind == "storage" and isinstance(dtype, Placeholder):
+            return dtype  # Quantized numbers and their like: no type of weights.
         if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
             raise InputError(f"it holds a persistent object of unknown kind {kind!r}.")
         member = f"data/{key}"
@@ -153,8 +139,12 @@ class _Archive:
             raise InputError(f"storage {key} does not have the size that its pickle states.")
         return _Storage(member, dtype, size)
 
-    def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    def tensor(
+        self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any
+    ) -> Tensor | Placeholder:
         """The strided view that the pickle describes, after checking that it lies inside."""
+        if isinstance(storage, Placeholder):
+            return Placeholder(storage.name)
         numbers = (offset, *size, *stride)
         if not isinstance(storage, _Storage) or not all(type(n) is int for n in numbers):
             raise InputError("it describes a tensor without storage or with odd sizes.")
@@ -201,16 +191,9 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[Any]:
       InputError: no zip-format checkpoint, damaged, or asking for anything but data; a tensor that
         turns out to be damaged raises it when it is read.
     """
-    with _named(path):
-        with open(path, "rb") as file:
-            start = file.read(len(_LEGACY_START))
-        if not start.startswith(b"PK"):
-            old = " (this one is that old)" if start == _LEGACY_START else ""
-            raise InputError(
-                "it is not a checkpoint in PyTorch's zip format: if it is older than torch 1.6"
-                f"{old}, load it there once and save it again with torch.save."
-            )
-        archive = zipfile.ZipFile(path)
+    if (kind := checkpoint_kind(path)) != "zip":
+        raise InputError(f"{os.fspath(path)} is a {kind} file, expected PyTorch's zip format.")
+    archive = open_zip(path)
     with archive:
         with _named(path):
             members = _Archive(path, archive)
@@ -219,8 +202,9 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[Any]:
 
 
 def _names(members: _Archive) -> dict[tuple[str, str], Any]:
-    """Everything that the pickle of a checkpoint may name."""
+    """What the names that make tensors and dictionaries stand for."""
     tensor, first = Callee(members.tensor), Callee(lambda data, *_: data)
+    instance = Callee(lambda kind, *rest: Placeholder(getattr(kind, "name", "object"), rest))
     names: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): Callee(_mapping),
         ("collections", "defaultdict"): Callee(lambda *_: {}),
@@ -228,15 +212,35 @@ def _names(members: _Archive) -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_tensor_v2"): tensor,
         ("torch._utils", "_rebuild_parameter"): first,
         ("torch._utils", "_rebuild_parameter_with_state"): first,
+        # A tensor with attributes.
+        ("torch._tensor", "_rebuild_from_type_v2"): Callee(
+            lambda function, kind, arguments, *_: call(function, arguments)
+        ),
     }
     names |= {("torch", name): dtype for name, dtype in _STORAGES.items()}
-    for module in ("builtins", "__builtin__"):
-        names |= {(module, name): Inert(name) for name in ("set", "dict", "list")}
-    for full_name in (*_INERT, *_INERT_VALUES):
-        module, _, name = full_name.rpartition(".")
-        inert = Inert(full_name) if full_name in _INERT else Placeholder(full_name)
-        names[module, name] = inert
+    # Members of enumerations and nested classes; types with parameters.
+    names |= {(module, "getattr"): Callee(_attribute) for module in ("builtins", "__builtin__")}
+    names |= {(module, "getitem"): Callee(_parametrized) for module in ("_operator", "operator")}
+    names |= {(module, "_reconstructor"): instance for module in ("copyreg", "copy_reg")}
+    names |= {(module, "__newobj__"): instance for module in ("copyreg", "copy_reg")}
+    for core in ("core", "_core"):
+        names[f"numpy.{core}.multiarray", "_reconstruct"] = instance
     return names
+
+
+def _attribute(thing: Any = None, name: Any = None, *_: Any) -> Placeholder:
+    if not isinstance(thing, Placeholder) or type(name) is not str:
+        raise refused("builtins.getattr")
+    module, _, outer = thing.name.rpartition(".")
+    if not is_harmless(module, f"{outer}.{name}"):
+        raise refused(f"{thing.name}.{name}")
+    return Placeholder(f"{thing.name}.{name}")
+
+
+def _parametrized(thing: Any = None, parameters: Any = None, *_: Any) -> Placeholder:
+    if not isinstance(thing, Placeholder):
+        raise refused("_operator.getitem")
+    return Placeholder(thing.name, (parameters,))
 
 
 def _mapping(*arguments: Any) -> dict[Any, Any]:

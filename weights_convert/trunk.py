@@ -72,7 +72,8 @@ class Architecture:
 
     def __post_init__(self):
         counts = (self.width, self.num_heads, *self.embedder_widths, self.input_channels)
-        counts += (self.num_groups, self.group_size, self.embedder_output or 1)
+        counts += (self.num_groups, self.group_size)
+        counts += () if self.embedder_output is None else (self.embedder_output,)
         if not all(type(n) is int and 0 < n < _MAX_SIZE for n in counts):
             raise InputError(f"the sizes of its architecture make no sense: {counts}.")
         depths = (self.depth, self.decoder_depth)
@@ -164,7 +165,7 @@ def _position(name: str, path: str, width: int) -> Iterator[Entry]:
 def entries(arch: Architecture) -> list[Entry]:
     """Every tensor of a `Backbone` of this architecture, in the order of a PyTorch file."""
     width, (w0, w1, w2) = arch.width, arch.embedder_widths
-    output = arch.embedder_output or width
+    output = width if arch.embedder_output is None else arch.embedder_output
     out: list[Entry] = []
     tokens = [("cls", "class")] if arch.class_token else []
     tokens += [(name, ours) for name, ours in GLOBAL_TOKENS if ours in arch.extra_tokens]
@@ -269,7 +270,7 @@ def infer_architecture(
             dimension("encoder.second_conv.0.weight", 0),
         ),
         num_groups=num_groups,
-        group_size=decoded or group_size or 32,
+        group_size=decoded or (32 if group_size is None else group_size),
         decoder_depth=_count(shapes, r"MAE_decoder\.blocks\.(\d{1,3})\..+"),
         input_channels=dimension("encoder.first_conv.0.weight", 1),
         class_token="cls_token" in shapes,

@@ -64,6 +64,8 @@ def load_backbone(
     num_heads: int | None = None,
     num_groups: int | None = None,
     group_size: int | None = None,
+    key: str | None = None,
+    prefix: str | None = None,
 ) -> tuple[BackboneConfig, dict[str, Any]]:
     """Reads a backbone: (architecture, {"params", "batch_stats"}) with NumPy leaves.
 
@@ -73,30 +75,39 @@ def load_backbone(
       num_heads: attention heads of an original checkpoint, where they are not of 64 channels.
       num_groups: patches that its model cuts a shape into, where not the family's usual number.
       group_size: points of a patch, where the file does not tell and they are not 32.
+      key: entry of an original checkpoint that holds the weights, dotted where nested, where it
+        cannot be found or is one of several (`model_ema`).
+      prefix: what the names of the wanted tensors start with; others are left out.
 
     Raises:
       InputError: the file is missing, damaged, not a backbone, or its tensors do not fit the
-        architecture that it names.
+        architecture that it names, or are not finite.
     """
     path = find_backbone(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise InputError(
             f"backbone file {path} does not exist: give the path of a backbone.safetensors or of a "
             "published checkpoint, or make one with `python -m experiments.pretrain`."
         )
     flat: dict[str, Any]
-    found = _read_own(path)
+    found = _read_own(path) if path.is_file() else None
+    said = {
+        "num_heads": num_heads,
+        "num_groups": num_groups,
+        "group_size": group_size,
+        "key": key,
+        "prefix": prefix,
+    }
     if found is None:
         # A package of its own, which most runs never need.
         from weights_convert.convert import Options, read_backbone
 
-        options = Options(num_heads=num_heads, num_groups=num_groups, group_size=group_size)
-        architecture, tree = read_backbone(path, options)
+        architecture, tree = read_backbone(path, Options(**said))
         config = BackboneConfig.from_dict(architecture.to_dict())
         flat = traverse_util.flatten_dict(tree, sep="/")
-    elif (num_heads, num_groups, group_size) != (None, None, None):
+    elif any(value is not None for value in said.values()):
         raise InputError(
-            f"{path} states its own architecture: num_heads, num_groups and group_size are for "
+            f"{path} states its own architecture: {', '.join(list(said)[:-1])} and prefix are for "
             "original checkpoints only."
         )
     else:
@@ -114,6 +125,12 @@ def load_backbone(
         raise InputError(
             f"backbone file {path} does not fit the architecture that it names; missing, "
             f"unexpected or misshapen are {len(wrong)} tensors, first {', '.join(wrong[:6])}."
+        )
+    odd = [name for name, value in flat.items() if not np.isfinite(value).all()]
+    if odd:
+        raise InputError(
+            f"backbone file {path} holds values that are not finite in {len(odd)} tensors, first "
+            f"{', '.join(odd[:6])}: it is of a training that diverged, or damaged."
         )
     return config, traverse_util.unflatten_dict(flat, sep="/")
 

@@ -156,7 +156,8 @@ def _hold_out(
             f"{train.name} is a single video, of which nothing can be held out for validation: "
             "add videos, or train without validation (--tuning=adapter --novalidation)."
         )
-    return *hold_out_fraction(train, fraction), f"{fraction:.0%} of the recordings of each class"
+    each = " of each class" if train.kind == "clip" else ""
+    return *hold_out_fraction(train, fraction), f"{fraction:.0%} of the recordings{each}"
 
 
 def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = None) -> list[str]:
@@ -205,7 +206,7 @@ def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
         return []
     fewest = max(config.model.num_centres, config.model.neighbors)
     points = max(fewest, 2 ** math.ceil(math.log2(held)))
-    advice = f"--points={points} trains faster and knows as much" if points < clip.points else ""
+    advice = f"--points={points} would do, and trains faster" if points < clip.points else ""
     wanted = 4 * config.model.num_centres
     if config.kind != "frame" and held < wanted:
         merge = clip.merge * math.ceil(wanted / held)

@@ -291,6 +291,7 @@ def test_own_data_sets_have_run_folders_of_their_own(tmp_path):
         ({"batch_size": 0}, "[Bb]atch"),
         ({"learning_rate": 0.0}, "learning_rate|learning rate"),
         ({"protocol": ""}, "protocol ''"),
+        ({"hold_out": ""}, "--hold_out names nobody"),
         ({"hold_out": "nobody"}, "no subject nobody"),
         ({"hold_out": "subjects"}, "names 0 subjects"),
         ({"channels": "velocity"}, "no extra channel 'velocity'"),

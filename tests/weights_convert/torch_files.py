@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import struct
+import sys
+import types
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -144,3 +148,77 @@ def write_members(path: Path, content: dict[str, bytes], compression=zipfile.ZIP
 def save(path: Path, value: Any) -> Path:
     """What `torch.save(value, path)` does, for containers, numbers, arrays and the names above."""
     return write_members(path, members(value))
+
+
+def stranger(full_name: str, base: type = object) -> type:
+    """A class that pickles under the name of a package that is not installed."""
+    module, _, name = full_name.rpartition(".")
+    parts = module.split(".")
+    for i in range(1, len(parts) + 1):
+        sys.modules.setdefault(".".join(parts[:i]), types.ModuleType(".".join(parts[:i])))
+    made = type(name, (base,), {"__module__": module})
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+class _Weight(NamedTuple):
+    array: np.ndarray
+
+
+class _Stored(NamedTuple):
+    key: str
+    array: np.ndarray
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, protocol: int, names: dict[str, type]):
+        super().__init__(file, protocol)
+        self.names = names
+        self.stored: list[np.ndarray] = []
+
+    def persistent_id(self, value: Any) -> Any:
+        if not isinstance(value, _Stored):
+            return None
+        return "storage", self.names["FloatStorage"], value.key, "cpu", value.array.size
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, _Weight):
+            return NotImplemented
+        array = np.ascontiguousarray(value.array, np.float32)
+        self.stored.append(array)
+        strides = tuple(s // 4 for s in array.strides)
+        storage = _Stored(str(len(self.stored) - 1), array)
+        arguments = (storage, 0, array.shape, strides, False, OrderedDict())
+        return self.names["_rebuild_tensor_v2"], arguments
+
+
+def weights(state: dict[str, np.ndarray]) -> OrderedDict:
+    """A state dict for `save_objects`: what `torch.save` would write as tensors."""
+    return OrderedDict((name, _Weight(value)) for name, value in state.items())
+
+
+def save_objects(path: Path, value: Any, protocol: int = 2) -> Path:
+    """What `torch.save(value, path)` does with any objects; tensors are those of `weights`.
+
+    The names of torch are borrowed for the time of writing, whether it is installed or not.
+    """
+    before = {name: sys.modules.get(name) for name in ("torch", "torch._utils")}
+    for name in before:
+        sys.modules[name] = types.ModuleType(name)
+    try:
+        names = {
+            "FloatStorage": stranger("torch.FloatStorage"),
+            "_rebuild_tensor_v2": stranger("torch._utils._rebuild_tensor_v2"),
+        }
+        file = io.BytesIO()
+        pickler = _Pickler(file, protocol, names)
+        pickler.dump(value)
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+    content = {"data.pkl": file.getvalue(), "byteorder": b"little", "version": b"3\n"}
+    content |= {f"data/{i}": array.tobytes() for i, array in enumerate(pickler.stored)}
+    return write_members(path, content)
