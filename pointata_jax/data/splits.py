@@ -46,9 +46,9 @@ def choose_subjects(videos: VideoSource, fraction: float, *, seed: int = 0) -> t
     """Subjects with about a share of the videos, whose absence leaves every class in training.
 
     Subjects are taken in random order until their videos are the share that was asked for. One is
-    passed over if without it fewer than two subjects would be left to train on, or a class that
-    others perform as well would be left without a video. The choice depends on the names of the
-    subjects and the seed, not on the order in which the videos are stored.
+    passed over if without it fewer than two subjects or not all classes would be left to train on.
+    The choice depends on the names of the subjects and the seed, not on the order in which the
+    videos are stored.
 
     Args:
       videos: training videos.
@@ -61,19 +61,15 @@ def choose_subjects(videos: VideoSource, fraction: float, *, seed: int = 0) -> t
     _check_fraction(fraction)
     known = named_subjects(videos)
     order = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
-    of_subject = {name: np.array([s == name for s in videos.subjects]) for name in known}
-    performers = np.zeros(videos.num_classes, int)
-    for rows in of_subject.values():
-        performers += videos.index.present[rows].any(0)
-    shared = np.flatnonzero(performers > 1)
+    classes = np.any(videos.index.present, axis=0)
     held, chosen = np.zeros(len(videos), bool), []
     for name in order:
         if held.sum() >= fraction * len(videos):
             break
-        without = ~(held | of_subject[name])
-        kept = np.any(videos.index.present[without], axis=0)
-        if len(known) - len(chosen) > 2 and np.all(kept[shared]):
-            held |= of_subject[name]
+        also_held = held | np.array([subject == name for subject in videos.subjects])
+        left = np.any(videos.index.present[~also_held], axis=0)
+        if len(known) - len(chosen) > 2 and np.array_equal(left, classes):
+            held = also_held
             chosen.append(name)
     return tuple(sorted(chosen))
 

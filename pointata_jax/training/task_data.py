@@ -206,7 +206,9 @@ def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
         return []
     fewest = max(config.model.num_centres, config.model.neighbors)
     points = max(fewest, 2 ** math.ceil(math.log2(held)))
-    advice = f"--points={points} would do, and trains faster" if points < clip.points else ""
+    advice = (
+        f"--points={points} holds most frames whole and costs less" if points < clip.points else ""
+    )
     wanted = 4 * config.model.num_centres
     if config.kind != "frame" and held < wanted:
         merge = clip.merge * math.ceil(wanted / held)

@@ -59,6 +59,13 @@ def test_nobody_takes_the_last_video_of_a_shared_class_away():
         assert hold_out_subjects(videos, chosen)[0].present_labels == (0, 1)
 
 
+def test_nobody_is_held_out_who_alone_performs_a_class():
+    videos = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 0, 1, 1, 2, 0])
+    assert {choose_subjects(videos, 0.2, seed=seed) for seed in range(9)} == {("eve",)}
+    each_alone = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 0, 1, 1, 2, 2])
+    assert choose_subjects(each_alone, 0.2) == ()
+
+
 def test_two_people_are_too_few_to_hold_one_out():
     videos = source(["eve", "eve", "bob", "bob"], [0, 1, 0, 1])
     assert choose_subjects(videos, 0.3) == ()
