@@ -229,15 +229,17 @@ def _names(members: _Archive) -> dict[tuple[str, str], Any]:
 
 
 def _attribute(thing: Any = None, name: Any = None, *_: Any) -> Placeholder:
+    """A member of an enumeration or a nested class."""
     if not isinstance(thing, Placeholder) or type(name) is not str:
         raise refused("builtins.getattr")
-    module, _, outer = thing.name.rpartition(".")
+    module, outer = thing.name.rsplit(".", 1)
     if not is_harmless(module, f"{outer}.{name}"):
         raise refused(f"{thing.name}.{name}")
     return Placeholder(f"{thing.name}.{name}")
 
 
 def _parametrized(thing: Any = None, parameters: Any = None, *_: Any) -> Placeholder:
+    """A type with parameters, such as a list of numbers."""
     if not isinstance(thing, Placeholder):
         raise refused("_operator.getitem")
     return Placeholder(thing.name, (parameters,))
