@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from experiments import configs
 from pointata_jax.alignment import SourceBank, load_source_bank
@@ -53,15 +56,7 @@ def open_backbone(name: str) -> NamedBackbone:
     return NamedBackbone(stored, file_sha256(path), config, variables)
 
 
-@dataclasses.dataclass(frozen=True)
-class NamedBank:
-    """A source bank with the hash by which runs remember it."""
-
-    sha256: str
-    bank: SourceBank
-
-
-def open_source_bank(name: str, backbone: NamedBackbone) -> NamedBank:
+def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
     """The source bank by name or path; "" stands for the one that belongs to the backbone."""
     if not name and backbone.name not in SHIPPED:
         beside = Path(backbone.name).with_name("source_bank.npz")
@@ -71,15 +66,21 @@ def open_source_bank(name: str, backbone: NamedBackbone) -> NamedBank:
                 "writes one beside the backbone)."
             )
         name = str(beside)
-    path = find_source_bank(name or backbone.name)
-    bank = load_source_bank(path, backbone.config.width)
+    bank = load_source_bank(find_source_bank(name or backbone.name), backbone.config.width)
     made_by = bank.provenance.get("backbone_sha256")
     if made_by not in (None, backbone.sha256):
         raise InputError(
             "the source bank was made by another backbone (its recorded hash differs): use the "
             "bank that belongs to this backbone."
         )
-    return NamedBank(file_sha256(path), bank)
+    return bank
+
+
+def bank_digest(bank: SourceBank) -> str:
+    """By what a run remembers the bank that its stage 1 aligned to."""
+    digest = hashlib.sha256(np.ascontiguousarray(bank.features, np.float32).data)
+    digest.update(np.ascontiguousarray(bank.labels, np.int32).data)
+    return digest.hexdigest()
 
 
 def start_devices(distributed: bool) -> None:
@@ -151,7 +152,7 @@ def run_alignment(
     config: TaskConfig,
     data: TaskData,
     backbone: NamedBackbone,
-    source_bank: NamedBank,
+    bank: SourceBank,
     workdir: str,
     *,
     seed: int,
@@ -167,13 +168,13 @@ def run_alignment(
             "task": config.to_dict(),
             "embedder": dataclasses.asdict(model.p4d),
             "backbone": backbone.reference,
-            "source_bank": source_bank.sha256,
+            "source_bank": bank_digest(bank),
             "seed": seed,
         },
         resume=resume,
         videos=data.digests,
     )
-    return align(model.p4d, config.align, data, source_bank.bank, run, seed=seed, resume=resume)
+    return align(model.p4d, config.align, data, bank, run, seed=seed, resume=resume)
 
 
 def aligned_embedder(
@@ -203,7 +204,7 @@ def aligned_embedder(
         if before["backbone"]["sha256"] != backbone.sha256:
             differing.insert(0, "another backbone")
         if source_bank and "source_bank" in before:
-            if before["source_bank"] != open_source_bank(source_bank, backbone).sha256:
+            if before["source_bank"] != bank_digest(open_source_bank(source_bank, backbone)):
                 differing.insert(0, "another source bank")
         if differing:
             raise InputError(

@@ -36,6 +36,9 @@ def main(args: Args) -> None:
         raise InputError("give --backbone, a backbone file, and --shapes, labelled shapes.")
     run_folder.enable_compilation_cache()
     backbone = runs.open_backbone(args.backbone)
+    output = Path(args.output or Path(backbone.name).with_name("source_bank.npz"))
+    if output.exists():
+        raise InputError(f"{output} exists already: move it away, or give another --output.")
     shapes = load_shapes(args.shapes, partial=args.partial).labelled()
     if not len(shapes.labels):
         raise InputError(f"the shapes in {args.shapes} have no classes, which stage 1 needs.")
@@ -47,9 +50,6 @@ def main(args: Args) -> None:
         shapes.class_names,
         provenance={"backbone_sha256": backbone.sha256, "shapes": len(shapes.labels)},
     )
-    output = Path(args.output or Path(backbone.name).with_name("source_bank.npz"))
-    if output.exists():
-        raise InputError(f"{output} exists already: move it away, or give another --output.")
     save_source_bank(output, bank)
     print(f"{output}: {len(bank.labels)} shapes of {bank.num_classes} classes")
 

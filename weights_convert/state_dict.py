@@ -128,7 +128,9 @@ def _open_safetensors(path: str | os.PathLike, prefix: str | None) -> Iterator[S
 
     def damaged(error: Exception) -> InputError:
         if (why := cut_off_tensors(path)) is not None:
-            return InputError(f"{os.fspath(path)} is cut off: {why}; fetch it again.")
+            return InputError(
+                f"{os.fspath(path)} is damaged, cut off at its end: {why}; fetch it again."
+            )
         return InputError(
             f"{os.fspath(path)} cannot be read as safetensors ({error}): it is damaged or of "
             "another kind; fetch or convert it again."

@@ -7,12 +7,14 @@ import json
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import pointata_jax
 from experiments import adapt, align, configs, evaluate, runs
+from pointata_jax.alignment.source_bank import load_source_bank, save_source_bank
 from pointata_jax.errors import InputError
 from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings
 from pointata_jax.training.task_data import DataPlace, load_training, look_ahead
@@ -256,12 +258,16 @@ def test_stage_1_of_anything_else_is_not_taken_over(place, finished, tmp_path):
     data = finished[0]
     workdir = str(tmp_path / "run")
     task = {"task": "point_videos_clips", "data_dir": str(data), "workdir": workdir, **place}
+    bank = load_source_bank(Path(place["backbone"]).with_name("source_bank.npz"), width=24)
+    other_bank = tmp_path / "other_bank.npz"
+    save_source_bank(other_bank, dataclasses.replace(bank, features=bank.features + 1))
     align.main(align.Args(**task))
     for flags, words in [
         ({"seed": 3}, "run with seed 0 instead of 3"),
         ({"points": 16}, "run with points 24 instead of 16"),
         ({"frames": 6}, "run with frames 4 instead of 6"),
         ({"data_dir": str(write_videos(tmp_path / "other", seed=1))}, "trained on other videos"),
+        ({"source_bank": str(other_bank)}, "run with another source bank"),
     ]:
         with pytest.raises(InputError, match=words):
             adapt.main(adapt.Args(**task | flags))
