@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +25,12 @@ from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.training import sharding
 from pointata_jax.training.align import align
 from pointata_jax.training.config import TaskConfig
-from pointata_jax.training.run_folder import RunFolder, as_json, enable_compilation_cache
+from pointata_jax.training.run_folder import (
+    RunFolder,
+    as_json,
+    changed_settings,
+    enable_compilation_cache,
+)
 from pointata_jax.training.task_data import TaskData
 
 OWN_DATA = "point_videos"
@@ -196,11 +199,11 @@ def aligned_embedder(
         stage_1 = RunFolder.open(workdir, stage="align")
         before = stage_1.settings
         model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
-        differing = [
-            *_differing("seed", before["seed"], seed),
-            *_differing("", before["task"]["clip"], as_json(config.clip)),
-            *_differing("embedder ", before["embedder"], as_json(model.p4d)),
-        ]
+        changed = changed_settings(
+            {**before["task"]["clip"], "embedder": before["embedder"], "seed": before["seed"]},
+            as_json({**dataclasses.asdict(config.clip), "embedder": model.p4d, "seed": seed}),
+        )
+        differing = [f"{name} {was} instead of {now}" for name, (was, now) in changed.items()]
         if before["backbone"]["sha256"] != backbone.sha256:
             differing.insert(0, "another backbone")
         if source_bank and "source_bank" in before:
@@ -224,18 +227,3 @@ def aligned_embedder(
         resume=folder.exists(),
     )
     return folder / "adapter.safetensors"
-
-
-def _differing(what: str, before: Any, now: Any) -> list[str]:
-    """Values that were others before, among those that both know."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        return [
-            text
-            for name in before
-            if name in now
-            for text in _differing(f"{what}{name}", before[name], now[name])
-        ]
-    same = before == now or (
-        isinstance(before, float) and isinstance(now, float) and math.isclose(before, now)
-    )
-    return [] if same else [f"{what} {before} instead of {now}"]

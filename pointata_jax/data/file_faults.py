@@ -33,5 +33,9 @@ def unreadable(
         return InputError(f"{path} is a folder, expected a file.")
     if isinstance(error, PermissionError):
         return InputError(f"{path} may not be read; change its rights.")
-    why = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-    return InputError(sentence.format(path=path, why=why, advice=advice))
+    return InputError(sentence.format(path=path, why=one_line(error), advice=advice))
+
+
+def one_line(error: Exception, limit: int = 200) -> str:
+    """What an error says, in at most `limit` characters for the middle of a sentence."""
+    return " ".join(str(error).split())[:limit].rstrip(".") or type(error).__name__

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pointata_jax.data.file_faults import one_line
 from pointata_jax.data.schema import label_names
 from pointata_jax.errors import InputError
 
@@ -87,7 +88,7 @@ class StoredVideos:
         except Exception as error:
             if "[" in split:
                 raise InputError(
-                    f"{split!r} is no part of a split ({_one_line(error)}); write it as train[:10] "
+                    f"{split!r} is no part of a split ({one_line(error)}); write it as train[:10] "
                     "or train[:20%]."
                 ) from error
             raise self._damaged(error) from error
@@ -105,10 +106,6 @@ class StoredVideos:
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(
-            f"The prepared records in {self._folder} are damaged or gone ({_one_line(error)}): "
+            f"The prepared records in {self._folder} are damaged or gone ({one_line(error)}): "
             "remove this folder, and they are made again."
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pointata_jax.data.file_faults import one_line
 from pointata_jax.data.records import (
     DESCRIPTION,
     StoredVideos,
@@ -185,7 +186,7 @@ def _builder(cls: Any, name: str, folder: Path, options: Mapping[str, Any]) -> A
     except (TypeError, ValueError) as error:
         # The keywords came from the caller; the builder's own message names the wrong one.
         raise InputError(
-            f"The data set {name} does not take these options: {_one_line(error)}."
+            f"The data set {name} does not take these options: {one_line(error, 300)}."
         ) from None
 
 
@@ -227,7 +228,7 @@ def _faults(name: str, data_dir: Path | None, cache: Path) -> Iterator[None]:
 def _folder_fault(error: OSError, name: str, data_dir: Path | None, cache: Path) -> InputError:
     """The sentence about the folder whose file or disk an OSError is about."""
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
-    why = error.strerror or _one_line(error)
+    why = error.strerror or one_line(error, 300)
     in_cache = path is not None and (path.is_relative_to(cache) or cache.is_relative_to(path))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(
@@ -252,7 +253,7 @@ def _not_prepared(name: str, data_dir: Path | None, cache: Path, error: Exceptio
     source = "" if data_dir is None else f" from {data_dir}"
     return InputError(
         f"The data set {name} could not be prepared{source} in {cache} ({type(error).__name__}: "
-        f"{_one_line(error)}): check that the data are whole and in their published layout."
+        f"{one_line(error, 300)}): check that the data are whole and in their published layout."
     )
 
 
@@ -261,7 +262,7 @@ def _absolute(folder: str | Path, what: str) -> Path:
         return Path(folder).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # A loop of links, an unknown ~name, NUL.
         raise InputError(
-            f"The {what} {str(folder)!r} cannot be found ({_one_line(error)}); give another."
+            f"The {what} {str(folder)!r} cannot be found ({one_line(error, 300)}); give another."
         ) from None
 
 
@@ -318,7 +319,3 @@ def _fingerprint(path: Path) -> tuple[int, int, str]:
             file.seek(max(0, status.st_size - _END_BYTES))
             end = file.read(_END_BYTES)
     return status.st_size, status.st_mtime_ns, hashlib.sha256(end).hexdigest()[:16]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

@@ -98,7 +98,7 @@ class Predictor:
             named = dict(zip(self.class_names, mean.tolist(), strict=True))
             return result | {"label": self.class_names[int(mean.argmax())], "probabilities": named}
         if kind == "frame":
-            mean = _Mean(0, len(self.class_names))
+            mean = _Mean(len(self.class_names))
             for _, used, _, probabilities in batches:
                 mean.add(used, probabilities)
             means = mean.take(num_frames)
@@ -147,7 +147,7 @@ class Predictor:
         batches: Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]],
     ) -> list[np.ndarray]:
         """Classes of the points of each frame, settled as soon as no window is still to come."""
-        mean = _Mean(0, len(self.class_names))
+        mean = _Mean(len(self.class_names))
         labels: list[np.ndarray] = []
         for following, _, drawn, probabilities in batches:
             mean.add(drawn, probabilities)
@@ -173,12 +173,11 @@ class _Mean:
     """Mean of values `[K]` at numbered places, of which the first are taken out when they are done.
 
     Args:
-      first: the first place.
       width: K.
     """
 
-    def __init__(self, first: int, width: int):
-        self._first = first
+    def __init__(self, width: int):
+        self._first = 0
         self._total = np.zeros((0, width))
         self._count = np.zeros(0, np.int64)
 

@@ -155,14 +155,15 @@ class RunFolder:
 
     def check_videos(self, videos: Digests) -> None:
         """InputError if the videos are not those that the run has read, in the same splits."""
-        if self.videos is None:
+        known = self.videos
+        if known is None:
             warnings.warn(
                 f"{self.path} does not say which videos it was trained on, since an older version "
                 "wrote it: whether they are the same cannot be checked.",
                 stacklevel=2,
             )
             return
-        changes = changed_videos(self.videos, videos)
+        changes = changed_videos(known, videos)
         if changes:
             raise InputError(
                 f"{self.path} was trained on other videos: {changes}. Put the data back as they "
@@ -239,6 +240,16 @@ class RunFolder:
     def read_result(self) -> dict[str, Any] | None:
         """The content of `result.json`, None where the run has not finished."""
         return _read_json(self.path / "result.json")
+
+
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, by dotted name: before and now, as JSON values.
+
+    Only those that both know are compared, since a newer version may know more.
+    """
+    before, after = (traverse_util.flatten_dict(tree, sep=".") for tree in (old, new))
+    both = sorted(before.keys() & after.keys())
+    return {name: (before[name], after[name]) for name in both if before[name] != after[name]}
 
 
 def contents(digests: Mapping[str, str]) -> set[str]:
@@ -429,14 +440,12 @@ def _read_config(path: Path) -> dict[str, Any] | None:
 def _check_settings(
     path: Path, old: Mapping[str, Any], new: Mapping[str, Any], may_change: Collection[str]
 ) -> None:
-    """Refuses settings that differ, among those that both know (a newer version may know more)."""
-    before, after = (traverse_util.flatten_dict(tree, sep=".") for tree in (old, new))
-    for name in sorted(before.keys() & after.keys()):
-        allowed = any(name == entry or name.startswith(entry + ".") for entry in may_change)
-        if before[name] != after[name] and not allowed:
+    """Refuses settings that differ."""
+    for name, (before, after) in changed_settings(old, new).items():
+        if not any(name == entry or name.startswith(entry + ".") for entry in may_change):
             raise InputError(
-                f"{path} was started with {name}={before[name]}, not {after[name]}: resume with "
-                "the same settings, or give another --workdir."
+                f"{path} was started with {name}={before}, not {after}: resume with the same "
+                "settings, or give another --workdir."
             )
 
 

@@ -137,8 +137,7 @@ def _hold_out(
         subjects = tuple(name.strip() for name in wanted.split(","))
     elif not wanted and config.validation_subjects:
         subjects = config.validation_subjects
-    elif not wanted and config.validation_split in splits(config, place):
-        split = config.validation_split
+    elif not wanted and (split := config.validation_split) and split in splits(config, place):
         return train, load_split(config, place, split), f"the split {split} of the data"
     elif wanted == "subjects" or (not wanted and len(named_subjects(train)) >= 3):
         subjects = choose_subjects(train, fraction)
@@ -170,13 +169,14 @@ def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = No
     parts = [("training", data.train, True), ("validation", data.validation, False)]
     parts.append(("test", test, False))
     counts, notes = [], []
+    trained = contents(data.train.digests)
     for name, videos, training in parts:
         if videos is None:
             continue
         source = ClipSource(videos, data.clip, training=training)
         counts.append(f"{name}: {source.num_videos} videos, {source.num_windows} windows")
-        copies = len(contents(videos.digests) & contents(data.train.digests))
-        if copies and videos is not data.train:
+        copies = 0 if training else len(contents(videos.digests) & trained)
+        if copies:
             notes.append(
                 f"{copies} of the {len(videos)} {name} videos hold the same points as training "
                 "videos, so that the figures flatter the model: remove the copies."
