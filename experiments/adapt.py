@@ -54,11 +54,8 @@ def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.summary import summary
-    from pointata_jax.training import sharding
-    from pointata_jax.training.adapt import Start, adapt
-    from pointata_jax.training.partition import tuning_rules
-    from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
-    from pointata_jax.training.task_data import (
+    from pointata_jax.stages.adapt import Start, adapt
+    from pointata_jax.stages.task_data import (
         DataPlace,
         deciding_score,
         load_split,
@@ -66,6 +63,9 @@ def main(args: Args) -> None:
         look_ahead,
         splits,
     )
+    from pointata_jax.training import sharding
+    from pointata_jax.training.partition import tuning_rules
+    from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
 
     tuning_rules(args.tuning)
     config = runs.task_config(args, stage="adapt")

@@ -48,8 +48,8 @@ class Args:
 
 def main(args: Args) -> None:
     from experiments import runs
+    from pointata_jax.stages.task_data import DataPlace, load_training, look_ahead
     from pointata_jax.training.run_folder import readable
-    from pointata_jax.training.task_data import DataPlace, load_training, look_ahead
 
     runs.start_devices(args.distributed)
     config = runs.task_config(args, stage="align")

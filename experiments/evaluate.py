@@ -31,20 +31,20 @@ def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.data.clips import ORDERS, reorder_frames
     from pointata_jax.errors import InputError
+    from pointata_jax.serving.predictor import load_run
+    from pointata_jax.stages.task_data import (
+        DataPlace,
+        evaluation_batches,
+        load_split,
+        load_training,
+    )
     from pointata_jax.tasks import SCORES
-    from pointata_jax.training.predictor import load_run
     from pointata_jax.training.run_folder import (
         RunFolder,
         contents,
         enable_compilation_cache,
         readable,
         write_json,
-    )
-    from pointata_jax.training.task_data import (
-        DataPlace,
-        evaluation_batches,
-        load_split,
-        load_training,
     )
 
     if not args.run:

@@ -24,12 +24,12 @@ class Args:
 
 
 def main(args: Args) -> None:
-    from pointata_jax.data.hoi4d.submission import write_submission
+    from pointata_jax.datasets.hoi4d.submission import write_submission
     from pointata_jax.errors import InputError
+    from pointata_jax.serving.predictor import load_run
+    from pointata_jax.stages.task_data import DataPlace, evaluation_batches, load_split
     from pointata_jax.tasks.action_segmentation import sequences
-    from pointata_jax.training.predictor import load_run
     from pointata_jax.training.run_folder import enable_compilation_cache
-    from pointata_jax.training.task_data import DataPlace, evaluation_batches, load_split
 
     if not args.run:
         raise InputError("no run given: --run takes the folder of a finished experiments.adapt.")

@@ -33,8 +33,8 @@ def check_finished(folder: Path, args: Any) -> None:
     """InputError unless a finished fold was trained as `experiments.adapt` would with `args`."""
     from experiments import runs
     from pointata_jax.errors import InputError
+    from pointata_jax.stages.task_data import DataPlace, load_training
     from pointata_jax.training.run_folder import RunFolder
-    from pointata_jax.training.task_data import DataPlace, load_training
 
     run, config = RunFolder.open(folder), runs.task_config(args, stage="adapt")
     wanted = {
@@ -63,8 +63,8 @@ def main(args: Args) -> None:
     import numpy as np
 
     from experiments import adapt
-    from pointata_jax.data.mocap6.baselines import leave_one_trial_out
-    from pointata_jax.data.mocap6.trials import read_trials
+    from pointata_jax.datasets.mocap6.baselines import leave_one_trial_out
+    from pointata_jax.datasets.mocap6.trials import read_trials
     from pointata_jax.errors import InputError
     from pointata_jax.training.run_folder import readable, write_json
 

@@ -38,10 +38,11 @@ class Args:
 
 
 def main(args: Args) -> None:
-    from pointata_jax.data.shapes import load_shapes
     from pointata_jax.errors import InputError
     from pointata_jax.models.point_mae import PRESETS
-    from pointata_jax.training import pretrain, run_folder
+    from pointata_jax.shapes.collection import load_shapes
+    from pointata_jax.stages import pretrain
+    from pointata_jax.training import run_folder
 
     if not args.shapes:
         raise InputError(

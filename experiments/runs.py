@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments import configs
 from pointata_jax.alignment import SourceBank, load_source_bank
-from pointata_jax.data import streaming
+from pointata_jax.datasets import streaming
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import (
@@ -22,16 +22,16 @@ from pointata_jax.models.backbone_file import (
     load_backbone,
 )
 from pointata_jax.models.point_mae import BackboneConfig
+from pointata_jax.stages.align import align
+from pointata_jax.stages.config import TaskConfig
+from pointata_jax.stages.task_data import TaskData
 from pointata_jax.training import sharding
-from pointata_jax.training.align import align
-from pointata_jax.training.config import TaskConfig
 from pointata_jax.training.run_folder import (
     RunFolder,
     as_json,
     changed_settings,
     enable_compilation_cache,
 )
-from pointata_jax.training.task_data import TaskData
 
 OWN_DATA = "point_videos"
 """The data set that reads a user's own files."""

@@ -28,8 +28,8 @@ def main(args: Args) -> None:
 
     from experiments import runs
     from pointata_jax.alignment import build_source_bank, save_source_bank
-    from pointata_jax.data.shapes import load_shapes
     from pointata_jax.errors import InputError
+    from pointata_jax.shapes.collection import load_shapes
     from pointata_jax.training import run_folder
 
     if not args.backbone or not args.shapes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pointata_jax.models.backbone_file import load_backbone
     from pointata_jax.models.point_mae import PRESETS, BackboneConfig
     from pointata_jax.models.pointata import PointATA, PointATAConfig
-    from pointata_jax.training.predictor import load_run
+    from pointata_jax.serving.predictor import load_run
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _HOME = {
     "PointATA": "pointata_jax.models.pointata",
     "PointATAConfig": "pointata_jax.models.pointata",
     "load_backbone": "pointata_jax.models.backbone_file",
-    "load_run": "pointata_jax.training.predictor",
+    "load_run": "pointata_jax.serving.predictor",
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pointata_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from pointata_jax.training.config import TaskConfig
+    from pointata_jax.stages.config import TaskConfig
 
 TASKS = tuple(sorted(f.stem for f in Path(__file__).parent.glob("*.py") if f.stem != "__init__"))
 

@@ -12,7 +12,7 @@ the clip into the unit sphere, which the frozen backbone needs and the published
 import dataclasses
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="hoi4d",

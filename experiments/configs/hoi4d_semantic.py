@@ -7,7 +7,7 @@ The published loader scales all axes by one factor and throws the jitter away th
 import dataclasses
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="hoi4d_semantic",

@@ -6,7 +6,7 @@ since no label tells left from right.
 """
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="mocap6",

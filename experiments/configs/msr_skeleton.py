@@ -5,7 +5,7 @@ depth maps. 24 frames, subjects 1-5 train, 6-10 test, video accuracy over all wi
 """
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="msr_skeleton",

@@ -7,7 +7,7 @@ stray points less.
 import dataclasses
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="ntu_rgbd",

@@ -1,7 +1,7 @@
-"""Your own npz videos with a label per frame (layout: `pointata_jax.data.point_videos.layout`)."""
+"""Your own npz videos with a label per frame (layout: `datasets.point_videos.layout`)."""
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="point_videos_frames",

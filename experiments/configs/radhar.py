@@ -4,7 +4,7 @@ Radar frames hold some 21 points, so five neighbouring ones make a frame of the 
 """
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="radhar",

@@ -8,7 +8,7 @@ import dataclasses
 import math
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="shrec17",

@@ -1,7 +1,7 @@
 """Embedded default: procedural figures seen by one depth camera; for trying and testing."""
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="synthetic_actions",

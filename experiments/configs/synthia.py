@@ -10,8 +10,8 @@ import dataclasses
 import math
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.data.synthia.frames import class_weights
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.datasets.synthia.frames import class_weights
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 CONFIG = TaskConfig(
     task="synthia",

@@ -1,1 +1,1 @@
-"""Point-cloud videos: the schema, clip windows, the input pipeline, one builder per data set."""
+"""What a point-cloud video is and how it becomes clips: schema, windows, the input pipeline."""

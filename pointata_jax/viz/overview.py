@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pointata_jax.data import capsules, figures
 from pointata_jax.data.clips import normalise_clip
+from pointata_jax.procedural import capsules, figures
 from pointata_jax.viz.clips import draw_frame, project
 
 _FROZEN, _TRAINED, _INK = "#cfe3f5", "#ffd9a8", "#333333"

@@ -9,10 +9,10 @@ import pytest
 
 from pointata_jax.data.clips import ClipConfig, clip_frames
 from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
-from pointata_jax.data.registry import load_source
 from pointata_jax.data.schema import label_field
 from pointata_jax.data.splits import hold_out_fraction, hold_out_subjects
 from pointata_jax.data.videos import VideoSource, channel_statistics
+from pointata_jax.datasets.registry import load_source
 from pointata_jax.errors import InputError
 
 LENGTHS = (5, 9, 4, 7, 3, 8)

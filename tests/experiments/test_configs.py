@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from experiments import adapt, configs, runs
-from pointata_jax.data import registry
 from pointata_jax.data.clips import augment_clip
+from pointata_jax.datasets import registry
 from pointata_jax.errors import InputError
-from pointata_jax.training.config import TaskConfig
+from pointata_jax.stages.config import TaskConfig
 
 WITH_PUBLISHED = ("hoi4d", "hoi4d_semantic", "ntu_rgbd", "shrec17", "synthia")
 

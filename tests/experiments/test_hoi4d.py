@@ -9,7 +9,7 @@ import pytest
 
 from experiments import adapt, configs, hoi4d_submission
 from pointata_jax.errors import InputError
-from pointata_jax.training.config import AlignSettings, ModelSettings
+from pointata_jax.stages.config import AlignSettings, ModelSettings
 
 ROWS = {"train1.h5": 60, "train2.h5": 60, "train3.h5": 60, "train4.h5": 40, "test_wolabel.h5": 3}
 

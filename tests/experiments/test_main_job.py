@@ -16,12 +16,7 @@ import pointata_jax
 from experiments import adapt, align, configs, evaluate
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
-from pointata_jax.training.config import (
-    AdaptSettings,
-    AlignSettings,
-    ModelSettings,
-    TaskConfig,
-)
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 SMALL = TaskConfig(
     task="synthetic_actions",

@@ -16,8 +16,8 @@ import pointata_jax
 from experiments import adapt, align, configs, evaluate, runs
 from pointata_jax.alignment.source_bank import load_source_bank, save_source_bank
 from pointata_jax.errors import InputError
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings
-from pointata_jax.training.task_data import DataPlace, load_training, look_ahead
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings
+from pointata_jax.stages.task_data import DataPlace, load_training, look_ahead
 
 KINDS = {"clip": "label", "frame": "frame_labels", "point": "point_labels"}
 

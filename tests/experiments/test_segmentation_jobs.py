@@ -10,10 +10,10 @@ import pytest
 import pointata_jax
 from experiments import adapt, align, configs, evaluate
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.data.registry import load_source
+from pointata_jax.datasets.registry import load_source
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
-from pointata_jax.training.align import draw_units, label_units
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.align import draw_units, label_units
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 MODEL = ModelSettings(
     anchor_stride=2, num_centres=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3

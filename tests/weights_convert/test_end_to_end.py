@@ -12,7 +12,7 @@ from pointata_jax.alignment.source_bank import build_source_bank, save_source_ba
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import load_backbone
-from pointata_jax.training.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
+from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 from tests.weights_convert import checkpoints, torch_files
 from weights_convert.__main__ import main
 

@@ -1,0 +1,142 @@
+"""Makes of a gesture's depth images the points that its `pts_label.npy` would hold.
+
+A folder holds `0_depth.png`, `1_depth.png`, … (640 × 480, 16 bits of millimetres, 0 where nothing
+is) and `general_informations.txt`: per frame a line of timestamp and the hand's box in pixels, x,
+y, width and height. The steps are those of dataset/shrec17_process.py of PointLSTM's repository:
+
+1. 32 key frames, spread evenly over the length that the split list gives;
+2. the box is cut out and smoothed by a median of 3 × 3 pixels, repeated at the border;
+3. pixels with a depth count, no threshold cuts the background; their mask is closed with a square
+   of 7 × 7, and of its components (by edges, not corners) the largest is the hand;
+4. of the hand's pixels 256 are drawn, each at most once where there are as many;
+5. millimetres right of and below the middle of the image, without their fractions.
+
+The script draws with no seed; here the name of the video is the seed. Boxes that reach past the
+image, on which it stops, are cut at the border.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from pointata_jax.data.folder_walk import walk_files
+from pointata_jax.data.text_files import numbered_lines
+from pointata_jax.datasets.depth_images import read_depth_image
+from pointata_jax.datasets.shrec17.gestures import FRAMES, IMAGE_SUFFIX, IMAGES, POINTS, Gesture
+from pointata_jax.errors import InputError
+
+BOXES_NAME = "general_informations.txt"
+
+HEIGHT, WIDTH = 480, 640
+FOCAL_LENGTH = 463.889
+"""In pixels; the middle of the image is taken for the optical centre."""
+
+
+def read_video(folder: Path, key: Gesture) -> np.ndarray:
+    """The points of a gesture, int64 [32, 256, 8], with the channels of a `pts_label.npy`.
+
+    In a frame without a hand the points are the corner of its box, with depth and time 0.
+
+    Args:
+      folder: of the depth images.
+      key: the gesture; its name is the seed of the draw, and its list says how many frames it has.
+
+    Raises:
+      InputError: images or boxes are missing or damaged, or no key frame shows a hand.
+    """
+    walk = walk_files(folder, (IMAGE_SUFFIX,), depth=1)
+    images = {path.name.lower(): path for path in walk.files}
+    if len(images) < key.frames:
+        raise InputError(
+            f"{folder} has {len(images)} images {IMAGES}, its list says {key.frames}; the video is "
+            "cut off, unpack it again."
+        )
+    boxes = read_boxes(folder / BOXES_NAME, key.frames)
+    rng = np.random.default_rng(zlib.crc32(key.video_id.encode()))
+    array = np.zeros((FRAMES, POINTS, 8), np.int64)
+    for time, number in enumerate(np.arange(FRAMES) * key.frames // FRAMES):
+        name = f"{number}{IMAGE_SUFFIX}"
+        path = images.get(name, folder / name)
+        depth = read_depth_image(path)
+        if depth.shape != (HEIGHT, WIDTH):
+            raise InputError(
+                f"{path} has {depth.shape[1]} x {depth.shape[0]} pixels, expected {WIDTH} x "
+                f"{HEIGHT}, to which the focal length belongs; unpack it again."
+            )
+        pixels = hand_pixels(depth, boxes[number])
+        if len(pixels):
+            chosen = rng.choice(len(pixels), POINTS, replace=len(pixels) < POINTS)
+            array[time, :, :3], array[time, :, 3] = pixels[chosen], time
+        else:
+            array[time, :, :2] = boxes[number, :2]
+    if not array[..., 2].any():
+        raise InputError(
+            f"{folder} shows nothing inside the boxes of {BOXES_NAME} in any key frame; unpack the "
+            "video again."
+        )
+    rows, columns, depths = np.moveaxis(array[..., :3], -1, 0)
+    # Assigned to integers, fractions are dropped towards zero, as in the files.
+    array[..., 4] = (rows - HEIGHT / 2) * depths / FOCAL_LENGTH
+    array[..., 5] = (columns - WIDTH / 2) * depths / FOCAL_LENGTH
+    array[..., 6:] = array[..., 2:4]
+    return array
+
+
+def read_boxes(path: Path, frames: int) -> np.ndarray:
+    """The hand's box of every frame: first row and column, and those past its end, int [n, 4].
+
+    Args:
+      path: a `general_informations.txt`.
+      frames: how many boxes are needed.
+
+    Raises:
+      InputError: the file is missing or too short, or a line has another form.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, and the hand's box is in it; unpack it again.")
+    boxes = []
+    for number, line in numbered_lines(path):
+        try:
+            values = [float(word) for word in line.split()]
+        except ValueError:
+            values = []
+        if len(values) != 5 or not np.isfinite(values).all():
+            raise InputError(
+                f"{path}, line {number} is not of the form 'timestamp x y width height'; unpack "
+                "it again."
+            )
+        x, y, width, height = np.trunc(values[1:])
+        boxes.append([y, x, y + height, x + width])
+    if len(boxes) < frames:
+        raise InputError(
+            f"{path} has {len(boxes)} lines, the gesture's list says {frames} frames; it is cut "
+            "off, unpack it again."
+        )
+    return np.clip(boxes, 0, (HEIGHT, WIDTH) * 2).astype(np.int64)
+
+
+def hand_pixels(depth: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Row, column and smoothed depth of the hand's pixels, int [n, 3]; n is 0 if there are none.
+
+    Args:
+      depth: int [H, W].
+      box: first row and column, and those past the end.
+    """
+    top, left, bottom, right = box
+    crop = depth[top:bottom, left:right]
+    if not crop.any():
+        return np.zeros((0, 3), depth.dtype)
+    crop = ndimage.median_filter(crop, 3, mode="nearest")
+    seen, square = crop > 0, np.ones((7, 7), bool)
+    # Past the border nothing is added and nothing taken away, hence two values there.
+    closed = ndimage.binary_dilation(seen, square, border_value=0)
+    closed = ndimage.binary_erosion(closed, square, border_value=1)
+    components = np.asarray(ndimage.label(closed)[0])  # pyright: ignore[reportIndexIssue]
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0  # What is not in the mask.
+    rows, columns = np.nonzero(seen & (components == np.argmax(sizes)))
+    return np.stack([rows + top, columns + left, crop[rows, columns]], axis=-1)

@@ -1,0 +1,1 @@
+"""Everything that is generated: figures, motions, rooms, depth cameras and object shapes."""

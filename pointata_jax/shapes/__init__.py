@@ -1,0 +1,1 @@
+"""Static 3D shapes: packed files, folders of clouds and meshes, public archives."""

@@ -1,0 +1,239 @@
+"""Stage 2: trains embedder, adapters and head on the task around the frozen backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from pointata_jax.data.videos import VideoSource
+from pointata_jax.errors import InputError
+from pointata_jax.models.p4d import embedder_from_backbone
+from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.stages.config import AdaptSettings
+from pointata_jax.stages.task_data import TaskData, evaluation_batches
+from pointata_jax.tasks import SCORES
+from pointata_jax.tasks.losses import make_loss
+from pointata_jax.training import sharding
+from pointata_jax.training.checkpoints import Checkpoints
+from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from pointata_jax.training.partition import (
+    assign_groups,
+    count_parameters,
+    split,
+    trainable_groups,
+    tuning_rules,
+)
+from pointata_jax.training.run_folder import RunFolder, save_adapter
+from pointata_jax.training.step import (
+    TrainState,
+    create_train_state,
+    make_eval_step,
+    make_train_step,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where the parameters of stage 2 come from.
+
+    Attributes:
+      tuning: name in `partition.TUNINGS`; "scratch" leaves the backbone random.
+      backbone: {"params", "batch_stats"} of the pre-trained backbone.
+      embedder: parameters of an aligned embedder (stage 1) to start from; None for others.
+      embedder_init: how it starts otherwise: "random", or "backbone" for the backbone's own.
+    """
+
+    tuning: str
+    backbone: Mapping[str, Any]
+    embedder: Mapping[str, Any] | None = None
+    embedder_init: str = "random"
+
+
+def initial_variables(
+    config: PointATAConfig, start: Start, num_points: int, seed: int
+) -> dict[str, Any]:
+    """Variables of `PointATA(config)` before stage 2: {"params", "batch_stats"}.
+
+    Raises:
+      InputError: backbone or embedder do not fit the model.
+    """
+    channels = 3 + config.channels
+    frames = config.num_anchors * config.anchor_stride
+    clip = np.zeros((1, frames, num_points, channels), np.float32)
+    variables = jax.jit(PointATA(config).init)(jax.random.key(seed), clip)
+    params = dict(variables["params"])
+    if start.tuning != "scratch":
+        own = start.backbone["params"]
+        params["backbone"] = {name: own[name] for name in params["backbone"]}
+    embedder = start.embedder
+    if embedder is None and start.embedder_init == "backbone":
+        embedder = embedder_from_backbone(start.backbone, config.p4d)
+    if embedder is not None:
+        params["embedder"] = embedder
+    shapes = jax.tree.map(np.shape, variables["params"])
+    if shapes != jax.tree.map(np.shape, params):
+        raise InputError(
+            "the backbone or the embedder of stage 1 has other shapes than this model: use the "
+            "backbone that the run was aligned with, or align again in another --workdir."
+        )
+    return {"params": params, "batch_stats": variables["batch_stats"]}
+
+
+def adapt(
+    config: PointATAConfig,
+    settings: AdaptSettings,
+    start: Start,
+    data: TaskData,
+    run: RunFolder,
+    *,
+    score: str,
+    test: VideoSource | None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Trains, keeps the checkpoint that is best on validation data, and reads the test split once.
+
+    Args:
+      config: the model.
+      settings: length, rates, batch.
+      start: tuning and initial parameters.
+      data: training videos; without a validation part the last step is kept.
+      run: where log, checkpoints, `adapter.safetensors` and `result.json` go.
+      score: the figure of the task's scores that decides between checkpoints.
+      test: the test videos, scored once after training; None for none.
+      learning_rate: instead of the tuning's own in `settings`.
+      seed: of initialisation, data and dropout.
+      resume: continue a killed run.
+
+    Returns:
+      The content of `result.json`.
+    """
+    variables = initial_variables(config, start, data.clip.points, seed)
+    model_state = {"batch_stats": variables["batch_stats"]}
+    groups = assign_groups(variables["params"], tuning_rules(start.tuning))
+    trainable, frozen = split(variables["params"], groups)
+    rate = settings.learning_rates[start.tuning] if learning_rate is None else learning_rate
+    optimizer_config = OptimizerConfig(
+        learning_rate=rate,
+        weight_decay=settings.weight_decay,
+        total_steps=settings.steps,
+        warmup_steps=min(settings.warmup_steps, settings.steps - 1),
+        clip_norm=settings.clip_norm,
+        group_multipliers={"embedder": settings.embedder_rate},
+    )
+    optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(settings.batch_size, mesh)
+    forward = make_eval_step(
+        lambda params, collections, points: PointATA(config).apply(
+            {"params": params, **collections}, points
+        ),
+        mesh=mesh,
+    )
+    frozen = sharding.replicate(frozen, mesh)
+
+    def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
+        def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
+            logits = np.asarray(forward(state, frozen, batch["points"]))
+            # Every host holds the logits of the global batch; its own rows are a block of them.
+            return np.split(logits, jax.process_count())[jax.process_index()]
+
+        return SCORES[config.kind](
+            predict,
+            evaluation_batches(videos, data.clip, settings.batch_size),
+            videos.label_names,
+            data.train.present_labels,
+        )
+
+    validation = data.validation
+    with Checkpoints(run.checkpoints_path) as checkpoints:
+        fitted = fit(
+            create_train_state(trainable, model_state, optimizer, mesh=mesh),
+            frozen,
+            make_train_step(
+                make_loss(
+                    PointATA(config),
+                    label_smoothing=settings.label_smoothing,
+                    class_weights=settings.class_weights,
+                ),
+                optimizer,
+                mesh=mesh,
+                schedule=learning_rate_schedule(optimizer_config),
+            ),
+            data.train_batches(settings.batch_size, seed),
+            jax.random.key(seed + 1),
+            LoopConfig(
+                steps_total=settings.steps,
+                log_every=min(10, settings.steps),
+                eval_every=settings.eval_every if validation else None,
+                checkpoint_every=settings.eval_every,
+                best_metric=score if validation else None,
+            ),
+            mesh=mesh,
+            evaluate=(lambda state: scores(state, validation)) if validation else None,
+            run=run,
+            checkpoints=checkpoints,
+            resume=resume,
+        )
+        state = fitted.state
+        if fitted.best_step is not None and fitted.best_step != fitted.step:
+            state = checkpoints.restore(state, fitted.best_step).state
+    state = sharding.replicate(state, mesh)
+    # The frozen backbone stays in its own file; what else is frozen (probe) has no other home.
+    kept = {name: tree for name, tree in frozen.items() if name != "backbone"}
+    save_adapter(
+        run.adapter_path,
+        jax.device_get({**kept, **state.trainable}),
+        jax.device_get(state.model_state),
+        {"task": run.task, "tuning": start.tuning},
+    )
+    rates = [row["steps_per_second"] for row in run.read_log() if row.get("steps_per_second")]
+    backbone_size = count_parameters(start.backbone["params"])
+    parts = {name: count_parameters(tree) for name, tree in trainable.items()}
+    result: dict[str, Any] = {
+        "tuning": start.tuning,
+        "stage_1": start.embedder is not None,
+        "embedder_init": start.embedder_init,
+        "steps": fitted.step,
+        "kept_step": fitted.best_step or fitted.step,
+        "batch_size": settings.batch_size,
+        "learning_rate": optimizer_config.learning_rate,
+        "validation": fitted.best,
+        "chosen_by": score if validation else None,
+        "num_train_videos": data.train.num_videos,
+        "classes_not_in_training": [
+            name
+            for label, name in enumerate(data.train.label_names)
+            if label not in data.train.present_labels
+        ],
+        "parameters": {
+            "trainable": sum(parts.values()),
+            "trainable_without_head": sum(parts.values()) - parts.get("head", 0),
+            "total": count_parameters(variables["params"]),
+            "backbone": backbone_size,
+        },
+        "optimizer_state_bytes": sum(x.nbytes for x in jax.tree.leaves(fitted.state.opt_state)),
+        "seconds_per_step": 1 / rates[-1] if rates else None,
+        "peak_memory_mb": _peak_memory_mb(),
+    }
+    if test is not None:
+        result["test"] = scores(state, test)
+    return run.write_result(result, seed=seed)
+
+
+def _peak_memory_mb() -> float:
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

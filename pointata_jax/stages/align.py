@@ -1,0 +1,332 @@
+"""Stage 1: trains the P4D embedder so that its tokens are distributed like those of 3D shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pointata_jax import ops
+from pointata_jax.alignment import (
+    OBJECTIVES,
+    Objective,
+    OTDDConfig,
+    SourceBank,
+    StoppingRule,
+    alignment_report,
+    feature_moments,
+    kmeans,
+    match_last_layer,
+    nearest_centre,
+    sample_source,
+    standardise,
+    warn_if_unconverged,
+)
+from pointata_jax.errors import InputError
+from pointata_jax.models.batches import in_batches
+from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
+from pointata_jax.stages.config import AlignSettings
+from pointata_jax.stages.task_data import TaskData, spread_clips
+from pointata_jax.training import sharding
+from pointata_jax.training.checkpoints import Checkpoints
+from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from pointata_jax.training.partition import assign_groups, count_parameters
+from pointata_jax.training.run_folder import RunFolder, save_adapter
+from pointata_jax.training.step import create_train_state, make_train_step
+
+_BATCH = 32
+
+
+def label_units(
+    config: P4DConfig, params: Mapping[str, Any], clips: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What is aligned: one vector for each unit that has a label of its own.
+
+    Args:
+      config, params: the embedder.
+      clips: `[B, T, N, 3+C]`.
+      labels: of the clips `[B]`, the frames `[B, T]` or the points `[B, T, N]`.
+
+    Returns:
+      Vectors `[B, U, D]` and labels `[B, U]`: the mean over the tokens of a clip (U = 1) or of an
+      anchor frame (U = T'), or every token (U = T'n) with the label of the point at its centre.
+    """
+    apply: Any = P4DEmbedder(config).apply
+    tokens, centres = apply({"params": params}, clips)
+    if labels.ndim == 1:
+        return tokens.mean((1, 2))[:, None], labels[:, None]
+    labels = labels[:, :: config.anchor_stride]
+    if labels.ndim == 2:
+        return tokens.mean(2), labels
+    points = ops.knn(centres, clips[:, :: config.anchor_stride, :, :3], 1)[..., 0]
+    labels = jnp.take_along_axis(labels, points, axis=-1)
+    batch, width = len(clips), tokens.shape[-1]
+    return tokens.reshape(batch, -1, width), labels.reshape(batch, -1)
+
+
+def draw_units(
+    key: jax.Array, features: jax.Array, labels: jax.Array, count: int
+) -> tuple[jax.Array, jax.Array]:
+    """`count` units at random, `[n, D]` and `[n]`, of `[B, U, D]` and `[B, U]`; all if fewer.
+
+    Units labelled -1 are passed over, and others repeated in their place.
+    """
+    units = labels.shape[1]
+    features, labels = features.reshape(-1, features.shape[-1]), labels.reshape(-1)
+    if units == 1 and len(labels) <= count:
+        return features, labels
+    count = min(count, len(labels))
+    labelled = labels >= 0
+    chosen = jnp.argsort(-1.0 * labelled - jax.random.uniform(key, labels.shape))[:count]
+    chosen = chosen[jnp.arange(count) % jnp.clip(labelled.sum(), 1, count)]
+    return features[chosen], labels[chosen]
+
+
+def compared_units(
+    key: jax.Array,
+    features: jax.Array,
+    labels: jax.Array,
+    count: int,
+    bank: SourceBank,
+    centres: jax.Array | None,
+) -> tuple[jax.Array, jax.Array]:
+    """What stage 1 compares with the bank: `draw_units`, standardised by the bank, with labels.
+
+    With `centres` `[k, D]` the nearest of them is a unit's label, whatever its own.
+    """
+    if centres is not None:
+        labels = jnp.zeros_like(labels)  # Units without a label would be passed over.
+    features, labels = draw_units(key, features, labels, count)
+    features = standardise(features, bank)
+    return features, labels if centres is None else nearest_centre(features, centres)
+
+
+_embed = jax.jit(label_units, static_argnums=0)
+
+
+def _units_of(
+    config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`label_units` of any number of clips, a batch at a time."""
+    rows = np.arange(len(clips))
+    return in_batches(lambda i: _embed(config, params, clips[i], labels[i]), rows, _BATCH)
+
+
+def match_moments(
+    config: P4DConfig,
+    params: Mapping[str, Any],
+    clips: np.ndarray,
+    labels: np.ndarray,
+    bank: SourceBank,
+) -> dict[str, Any]:
+    """The embedder with its last layer moved to the bank's mean and deviation on `clips`."""
+    features = _units_of(config, params, clips, labels)[0]
+    moments = feature_moments(jnp.asarray(features.reshape(-1, features.shape[-1])))
+    return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardisation())}
+
+
+def make_loss(
+    embedder: P4DConfig,
+    objective: Objective,
+    bank: SourceBank,
+    source: tuple[jax.Array, jax.Array],
+    centres: jax.Array | None,
+    count: int,
+    mesh: jax.sharding.Mesh,
+) -> Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]:
+    """The objective between up to `count` units of a batch and as many rows of the bank.
+
+    In the form that `training.step` wants, of the tree `{"embedder": …}`; `source` is the bank's
+    standardised features and its labels, `centres` as in `compared_units`.
+    """
+
+    def loss_fn(tree, model_state, batch, step_key, train):
+        units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
+        # The transport problem is over the global batch, so every device needs all of it.
+        features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
+        draw_key = jax.random.fold_in(step_key, 1)
+        features, labels = compared_units(draw_key, features, labels, count, bank, centres)
+        chosen = sample_source(bank, step_key, features.shape[0])
+        loss, logs = objective.loss(source[0][chosen], source[1][chosen], features, labels)
+        logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
+        return loss, (model_state, logs | {"deviation": features.std(0).mean()})
+
+    return loss_fn
+
+
+def align(
+    embedder: P4DConfig,
+    settings: AlignSettings,
+    data: TaskData,
+    bank: SourceBank,
+    run: RunFolder,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Aligns a freshly initialised embedder and writes it, with before/after figures, to `run`.
+
+    Args:
+      embedder: architecture of the P4D embedder.
+      settings: objective, length and rate of stage 1.
+      data: training videos; the reports come from the held-out ones.
+      bank: what to align to.
+      run: the run folder's stage "align".
+      seed: of initialisation, batches and source samples.
+      resume: continue a killed run.
+
+    Returns:
+      The content of `result.json`: objective, steps, why it stopped, and the held-out reports
+      (`alignment_report`) of the random embedder, of the moment-matched one, and of the kept one.
+    """
+    if settings.objective not in OBJECTIVES:
+        raise InputError(
+            f"unknown objective {settings.objective!r}: choose one of {', '.join(OBJECTIVES)}."
+        )
+    if data.validation is None:
+        raise InputError("alignment needs held-out recordings to stop by: keep a validation part.")
+    bank.check_width(embedder.width)
+    objective = Objective(
+        settings.objective,
+        bank.num_classes,
+        settings.pseudo_classes or data.train.num_classes,
+        OTDDConfig(label_weight=settings.label_weight),
+    )
+    init_key, report_key, step_key = jax.random.split(jax.random.key(seed), 3)
+    train_clips, train_labels = spread_clips(
+        data.train, data.clip, settings.report_clips, training=True
+    )
+    held_clips, held_labels = spread_clips(
+        data.validation, data.clip, settings.report_clips, training=False
+    )
+    source = standardise(bank.features, bank), jnp.asarray(bank.labels)
+
+    def cluster_centres(params: Mapping[str, Any]) -> jax.Array | None:
+        if not settings.pseudo_classes:
+            return None
+        features = jnp.asarray(_units_of(embedder, params, train_clips, train_labels)[0])
+        features = standardise(features.reshape(-1, features.shape[-1]), bank)
+        return kmeans(features, report_key, settings.pseudo_classes).centres
+
+    def report(params: Mapping[str, Any], centres: jax.Array | None) -> dict[str, float]:
+        features, labels = (
+            jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
+        )
+        features, labels = compared_units(
+            report_key, features, labels, settings.report_units, bank, centres
+        )
+        shown = sample_source(bank, report_key, len(labels))
+        found = alignment_report(
+            objective, source[0][shown], source[1][shown], features, labels, report_key
+        )
+        warn_if_unconverged(found, f"the held-out report of {run.path}")
+        return found
+
+    params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
+    centres = cluster_centres(params)
+    reports = {"random": report(params, centres)}
+    if objective.matches_moments:
+        params = match_moments(embedder, params, train_clips, train_labels, bank)
+        centres = cluster_centres(params)
+        reports["moments"] = report(params, centres)
+    result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
+    if objective.trains:
+        mesh = sharding.make_mesh()
+        sharding.check_batch_size(settings.batch_size, mesh)
+        rule = StoppingRule()
+        before = list(reports.values())[-1]["deviation"]
+
+        def evaluate(state: Any) -> dict[str, float]:
+            found = report(state.trainable["embedder"], centres)
+            # A wide gap of features that have shrunk is not worth keeping.
+            shrunk = found["deviation"] < rule.min_deviation * before
+            return found | {"score": float("nan") if shrunk else found["gap"]}
+
+        params, trained = _train(
+            params,
+            make_loss(embedder, objective, bank, source, centres, settings.units, mesh),
+            settings,
+            data.train_batches(settings.batch_size, seed),
+            step_key,
+            mesh=mesh,
+            run=run,
+            evaluate=evaluate,
+            should_stop=rule.reason,
+            resume=resume,
+        )
+        result |= trained
+    reports["kept"] = report(params, centres)
+    save_adapter(run.adapter_path, {"embedder": params}, {}, {"task": run.task, "stage": "align"})
+    result |= {
+        "held_out": reports,
+        "num_train_videos": data.train.num_videos,
+        "num_held_out_videos": data.validation.num_videos,
+        "num_held_out_clips": len(held_clips),
+        "num_source_shapes": len(bank.labels),
+        "trainable_parameters": count_parameters(params),
+    }
+    return run.write_result(result, seed=seed)
+
+
+def _train(
+    params: Mapping[str, Any],
+    loss_fn: Callable[..., Any],
+    settings: AlignSettings,
+    batches: Any,
+    key: jax.Array,
+    *,
+    mesh: jax.sharding.Mesh,
+    run: RunFolder,
+    **loop: Any,
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Takes the gradient steps; returns the embedder of the best report and what happened.
+
+    `loop` is what `training.loop.fit` is given besides: evaluate, should_stop, resume.
+    """
+    tree = {"embedder": params}
+    optimizer_config = OptimizerConfig(
+        learning_rate=settings.learning_rate,
+        weight_decay=0.0,
+        total_steps=settings.steps,
+        group_multipliers={},
+    )
+    optimizer = make_optimizer(
+        optimizer_config, assign_groups(tree, (("embedder/.+", "embedder"),))
+    )
+    with Checkpoints(run.checkpoints_path) as checkpoints:
+        fitted = fit(
+            create_train_state(tree, {}, optimizer, mesh=mesh),
+            {},
+            make_train_step(
+                loss_fn, optimizer, mesh=mesh, schedule=learning_rate_schedule(optimizer_config)
+            ),
+            batches,
+            key,
+            LoopConfig(
+                steps_total=settings.steps,
+                log_every=min(5, settings.report_every),
+                eval_every=settings.report_every,
+                best_metric="score",
+                evaluate_first=True,
+            ),
+            mesh=mesh,
+            run=run,
+            checkpoints=checkpoints,
+            **loop,
+        )
+        kept = fitted.best_step or 0
+        trained = checkpoints.restore(fitted.state, kept).state.trainable if kept else tree
+    return trained["embedder"], {
+        "steps": fitted.step,
+        "kept_step": kept,
+        "stopped": fitted.stopped,
+        "history": fitted.history,
+    }

@@ -1,0 +1,201 @@
+"""Settings of a task: data, form of the clips, model around the backbone, two stages."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.schema import Kind
+from pointata_jax.errors import InputError
+from pointata_jax.models.point_mae import BackboneConfig
+from pointata_jax.models.pointata import PointATAConfig
+
+
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise InputError(f"{name} is {getattr(settings, name)}: give a positive number.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """What a task chooses of `PointATAConfig`; the rest follows from backbone and data."""
+
+    anchor_stride: int = 2
+    num_centres: int = 16
+    neighbors: int = 8
+    radius: float = 0.2
+    bottleneck: int = 64
+    sce_bottleneck: int = 32
+    sce_neighbors: int = 8
+    pva_dilations: tuple[int, ...] = (1,)
+    adapter_dropout: float = 0.0
+    head_hidden: int = 256
+    head_dropout: float = 0.5
+    use_pva: bool = True
+    use_sce: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignSettings:
+    """Stage 1.
+
+    Attributes:
+      objective: name in `alignment.objectives`.
+      steps: upper bound; alignment stops earlier by the held-out figures.
+      batch_size: clips per step.
+      units: clips, frames or tokens of a step that are aligned, drawn where there are more; as many
+        source features are drawn.
+      learning_rate: peak of the schedule.
+      label_weight: λ, the weight of the label distance.
+      pseudo_classes: align to that many k-means clusters of the target features instead of their
+        labels, for videos without labels; 0 takes the labels.
+      report_every: steps between held-out reports.
+      report_clips: kept-out clips in a report.
+      report_units: clips, frames or tokens of them that are compared.
+    """
+
+    objective: str = "otdd"
+    steps: int = 100
+    batch_size: int = 32
+    units: int = 64
+    learning_rate: float = 3e-4
+    label_weight: float = 1.0
+    pseudo_classes: int = 0
+    report_every: int = 10
+    report_clips: int = 128
+    report_units: int = 256
+
+    def __post_init__(self):
+        _check_positive(self, "steps", "batch_size", "units", "learning_rate", "report_every")
+        if self.pseudo_classes < 0:
+            raise InputError(
+                f"pseudo_classes is {self.pseudo_classes}: give a number of clusters, or 0 for the "
+                "labels."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptSettings:
+    """Stage 2.
+
+    Attributes:
+      steps: optimiser steps.
+      batch_size: clips per step.
+      learning_rates: peak learning rate of each tuning, chosen on validation data.
+      embedder_rate: factor on the embedder's learning rate.
+      weight_decay: of matrices; biases, norms and embeddings have none.
+      warmup_steps: linear warm-up before the cosine.
+      clip_norm: largest global gradient norm of the trainable tree.
+      label_smoothing: of the cross-entropy.
+      class_weights: factor on the loss of each class; none for equal weights.
+      eval_every: steps between validations.
+    """
+
+    steps: int = 2000
+    batch_size: int = 8
+    learning_rates: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {
+            "pointata": 1e-3,
+            "adapter": 1e-3,
+            "full": 1e-3,
+            "scratch": 1e-3,
+            "probe": 1e-3,
+        }
+    )
+    embedder_rate: float = 0.5
+    weight_decay: float = 0.05
+    warmup_steps: int = 50
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    eval_every: int = 500
+
+    def __post_init__(self):
+        _check_positive(self, "steps", "batch_size", "eval_every")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+    """One task, from the data set to both stages.
+
+    Attributes:
+      task: its name on the command line.
+      dataset: builder in `datasets.registry`.
+      kind: what carries a label: "clip", "frame" or "point".
+      variant: builder configuration, "" for the only one.
+      options: further keyword arguments of the builder, such as protocol or partial.
+      clip: how videos become clips; channel statistics are filled in from the training videos.
+      model: settings around the backbone.
+      align: stage 1.
+      adapt: stage 2.
+      score: the figure that decides between checkpoints on validation data.
+      hold_out: what the user wants held out of the training videos for every choice: "recordings",
+        "subjects", or names of subjects with commas between them. "" leaves it to the task:
+      validation_subjects: these training subjects …
+      validation_split: … or the split of this name, where the data set has it …
+      validation_fraction: … or this share of the subjects where three or more are named, or else of
+        the recordings.
+      needs_data_dir: whether the user has to provide the data.
+    """
+
+    task: str
+    dataset: str
+    kind: Kind = "clip"
+    variant: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    clip: ClipConfig = ClipConfig()
+    model: ModelSettings = ModelSettings()
+    align: AlignSettings = AlignSettings()
+    adapt: AdaptSettings = AdaptSettings()
+    score: str = "video_accuracy"
+    hold_out: str = ""
+    validation_subjects: tuple[str, ...] = ()
+    validation_split: str = ""
+    validation_fraction: float = 0.15
+    needs_data_dir: bool = True
+
+    def model_config(
+        self, backbone: BackboneConfig, num_classes: int, *, embedder_init: str
+    ) -> PointATAConfig:
+        """The model of this task around `backbone`; `embedder_init` as in `adapt.Start`."""
+        return PointATAConfig(
+            backbone=backbone,
+            num_classes=num_classes,
+            kind=self.kind,
+            channels=len(self.clip.channels),
+            num_anchors=-(-self.clip.frames // self.model.anchor_stride),
+            embedder_normalization="none" if embedder_init == "backbone" else "layer",
+            **{f.name: getattr(self.model, f.name) for f in dataclasses.fields(self.model)},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        values = dataclasses.asdict(self)
+        values["adapt"]["learning_rates"] = dict(self.adapt.learning_rates)
+        values["options"] = dict(self.options)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TaskConfig:
+        """Inverse of `to_dict`, also after a way through JSON."""
+        parts = {"clip": ClipConfig, "model": ModelSettings, "align": AlignSettings}
+        parts["adapt"] = AdaptSettings
+        if "clip" in values and "last_window" not in values["clip"]:
+            # Runs of older versions: there, only frames with labels of their own were all covered.
+            last = "drop" if values.get("kind", "clip") == "clip" else "add"
+            values = {**values, "clip": {**values["clip"], "last_window": last}}
+        read = {k: _from_json(parts[k], v) if k in parts else v for k, v in values.items()}
+        return _from_json(cls, read)
+
+
+def _from_json(cls: type, values: Mapping[str, Any]) -> Any:
+    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+    if unknown:
+        raise InputError(
+            f"unknown settings {', '.join(unknown)} of {cls.__name__}: remove them, or use the "
+            "version of pointata_jax that wrote them."
+        )
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

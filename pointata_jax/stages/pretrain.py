@@ -1,0 +1,311 @@
+"""Pre-training of the 3D backbone: contrast of partial views and masked reconstruction.
+
+Masked reconstruction alone teaches a small backbone little about shape classes when shapes are
+few; contrast between two augmented partial views of each shape does. The two together follow the
+idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
+
+Three choices matter more than the length of the training. The contrast compares the pooled tokens
+themselves, not a projection of them: a projection learns what the views share and leaves the tokens
+full of what they do not. All views of a step are turned by nearly the same angle: told apart under
+any turn, shapes lose their orientation, which is a part of what a shape is. And beside two views of
+one model there are views of two procedural objects of one family: what makes two things the same
+kind of thing cannot be learned from views of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
+from pointata_jax.errors import InputError
+from pointata_jax.file_hash import file_sha256
+from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
+from pointata_jax.models.backbone_file import save_backbone
+from pointata_jax.models.batches import in_batches
+from pointata_jax.models.point_mae import (
+    Backbone,
+    BackboneConfig,
+    MaskedAutoencoder,
+    chamfer_distance,
+    pooled_features,
+    random_mask,
+)
+from pointata_jax.procedural.objects import object_families
+from pointata_jax.shapes.collection import PairBatches, Shapes
+from pointata_jax.training import sharding
+from pointata_jax.training.checkpoints import Checkpoints
+from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.optimizer import (
+    OptimizerConfig,
+    learning_rate_schedule,
+    make_optimizer,
+)
+from pointata_jax.training.partition import assign_groups, count_parameters
+from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
+from pointata_jax.training.step import create_train_state, make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """What a view is, how the two losses weigh, and how long to train.
+
+    Attributes:
+      num_points: points of a view.
+      crop_probability: how often a half-space cut removes part of the shape.
+      min_kept: smallest part of the points that a cut leaves.
+      turn: views are turned about the up axis by one angle per step, and each by up to this much
+        more, in radians.
+      scale: range of the per-axis scale.
+      jitter: deviation of the noise on coordinates (unit-sphere units).
+      mask_ratio: part of the patches that reconstruction hides.
+      temperature: of the contrast (InfoNCE).
+      contrast_weight: weight of the contrast.
+      reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
+      num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
+        one family.
+      members: of each family that are made.
+      steps, batch_size, learning_rate, weight_decay: of the optimisation.
+    """
+
+    num_points: int = 1024
+    crop_probability: float = 0.7
+    min_kept: float = 0.5
+    turn: float = 0.26
+    scale: tuple[float, float] = (0.7, 1.2)
+    jitter: float = 0.005
+    mask_ratio: float = 0.6
+    temperature: float = 0.2
+    contrast_weight: float = 1.0
+    reconstruction_weight: float = 10.0
+    num_pairs: int = 16
+    members: int = 16
+    steps: int = 600
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+
+
+class Pretrainer(nn.Module):
+    """A masked autoencoder whose backbone also describes whole views for the contrast."""
+
+    config: BackboneConfig
+
+    def setup(self):
+        self.autoencoder = MaskedAutoencoder(self.config)
+
+    def describe(self, points: jax.Array, train: bool = False) -> jax.Array:
+        """Unit vectors `[B, 2D]` of views `[B, N, 3]`: pooled tokens, standardised by the batch."""
+        pooled = pooled_features(self.autoencoder.backbone(points, train))
+        centred = pooled - pooled.mean(0)
+        rows = centred / (jnp.sqrt(jnp.square(centred).mean(0)) + 1e-3)
+        return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
+
+    def __call__(self, view_a, view_b, mask, num_masked: int, train: bool = False):
+        """Descriptions of both views `[2B, 2D]` and the reconstruction of the first."""
+        both = self.describe(jnp.concatenate([view_a, view_b]), train)
+        return both, self.autoencoder(view_a, mask, num_masked, train)
+
+
+def partial_view(
+    key: jax.Array, points: jax.Array, angle: jax.Array | float, config: PretrainConfig
+) -> jax.Array:
+    """One augmented view of a shape, `[N, 3] -> [num_points, 3]`, back in the unit sphere.
+
+    A half-space cut leaves a random part of the shape, as a single depth camera or a crowded scene
+    would; then scale per axis and mirror, a turn about the up axis (y) by `angle` and up to
+    `config.turn` more, and jitter.
+    """
+    keys = jax.random.split(key, 8)
+    normal = jax.random.normal(keys[0], (3,))
+    height = points @ (normal / jnp.linalg.norm(normal))
+    kept = jax.random.uniform(keys[1], minval=config.min_kept, maxval=1.0)
+    kept = jnp.where(jax.random.uniform(keys[2]) < config.crop_probability, kept, 1.0)
+    inside = height >= jnp.quantile(height, 1.0 - kept)
+    noise = jnp.where(inside, jax.random.uniform(keys[3], height.shape), -1.0)
+    view = points[jax.lax.top_k(noise, config.num_points)[1]]
+    low, high = config.scale
+    scale = jax.random.uniform(keys[4], (3,), minval=low, maxval=high)
+    scale = scale.at[0].multiply(jnp.where(jax.random.bernoulli(keys[5]), 1.0, -1.0))
+    angle = angle + jax.random.uniform(keys[6], minval=-config.turn, maxval=config.turn)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    rotation = jnp.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
+    view = (view * scale) @ rotation
+    view = view + config.jitter * jax.random.normal(keys[7], view.shape)
+    view = view - view.mean(0)
+    return view / jnp.sqrt(jnp.square(view).sum(-1).max())
+
+
+def contrast_loss(descriptions: jax.Array, temperature: float) -> jax.Array:
+    """InfoNCE over `[2B, K]` unit vectors; row i and row i + B are views of one shape.
+
+    Every other row is a negative ("A Simple Framework for Contrastive Learning", Chen et al. 2020).
+    """
+    total = descriptions.shape[0]
+    scores = descriptions @ descriptions.T / temperature
+    scores = jnp.where(jnp.eye(total, dtype=bool), -jnp.inf, scores)
+    partner = (jnp.arange(total) + total // 2) % total
+    return -jnp.take_along_axis(jax.nn.log_softmax(scores), partner[:, None], axis=1).mean()
+
+
+def make_loss(model: Pretrainer, config: PretrainConfig):
+    """The loss of a `Pretrainer`, in the form that `training.step` wants."""
+    num_groups = model.config.num_groups
+    num_masked = int(config.mask_ratio * num_groups)
+
+    def loss_fn(params, model_state, batch, key, train=True):
+        size = batch["points"].shape[0]
+        keys = jax.random.split(key, 4)
+        angle = jax.random.uniform(keys[3], maxval=2 * jnp.pi)
+        view = jax.vmap(lambda k, p: partial_view(k, p, angle, config))
+        views = [
+            view(jax.random.split(keys[0], size), batch["points"]),
+            view(jax.random.split(keys[1], size), batch["partners"]),
+        ]
+        mask = random_mask(keys[2], size, num_groups, num_masked)
+        variables = {"params": params, **model_state}
+        (both, rebuilt), new_state = model.apply(
+            variables, *views, mask, num_masked, train, mutable=["batch_stats"]
+        )
+        contrast = contrast_loss(both, config.temperature)
+        chamfer = chamfer_distance(rebuilt["rebuilt"], rebuilt["target"])
+        loss = config.contrast_weight * contrast + config.reconstruction_weight * chamfer
+        return loss, (new_state, {"contrast": contrast, "chamfer": chamfer})
+
+    return loss_fn
+
+
+def backbone_features(
+    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray, batch_size: int = 41
+) -> np.ndarray:
+    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
+    forward: Any = Backbone(config).apply
+    encode = jax.jit(lambda batch: pooled_features(forward(variables, batch)))
+    return in_batches(encode, points, batch_size)
+
+
+def gate(
+    config: BackboneConfig, variables: Mapping[str, Any], shapes: Shapes, num_points: int
+) -> dict[str, float]:
+    """Class accuracies (per cent) of frozen features against three random initialisations."""
+
+    def probes(candidate: Mapping[str, Any]) -> tuple[float, float]:
+        features = backbone_features(config, candidate, shapes.points[:, :num_points])
+        return (
+            nearest_neighbour_accuracy(features, shapes.labels),
+            ridge_accuracy(features, shapes.labels),
+        )
+
+    sample = jnp.asarray(shapes.points[:1, :num_points])
+    random = [probes(Backbone(config).init(jax.random.key(s), sample)) for s in range(3)]
+    neighbour, ridge = probes(variables)
+    random_neighbour, random_ridge = np.mean(random, axis=0)
+    return {
+        "nearest_neighbour": neighbour,
+        "nearest_neighbour_random": float(random_neighbour),
+        "ridge": ridge,
+        "ridge_random": float(random_ridge),
+        "num_shapes": len(shapes.labels),
+        "num_classes": len(shapes.class_names),
+    }
+
+
+def pretrain(
+    backbone: BackboneConfig,
+    config: PretrainConfig,
+    shapes: Shapes,
+    run: RunFolder,
+    *,
+    start: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Trains a backbone and writes backbone, source bank, gate and result into the run folder.
+
+    Args:
+      backbone: architecture.
+      config: views, losses, optimisation.
+      shapes: what to train on; the labels serve the source bank and the gate alone.
+      run: the run folder.
+      start: run folder of an earlier pre-training whose weights to go on from.
+      seed: of initialisation, order and views.
+      resume: continue a killed run.
+    """
+    points, families = shapes.points, None
+    if config.num_pairs:
+        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
+    model = Pretrainer(backbone)
+    view = jnp.asarray(points[:2, : config.num_points])
+    num_masked = int(config.mask_ratio * backbone.num_groups)
+    mask = random_mask(jax.random.key(0), 2, backbone.num_groups, num_masked)
+    variables = model.init(jax.random.key(seed), view, view, mask, num_masked)
+    groups = assign_groups(variables["params"], ((".+", "backbone"),))
+    optimizer_config = OptimizerConfig(
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        total_steps=config.steps,
+        warmup_steps=min(50, config.steps - 1),
+    )
+    optimizer = make_optimizer(optimizer_config, groups)
+    mesh = sharding.make_mesh()
+    sharding.check_batch_size(config.batch_size + config.num_pairs, mesh)
+    if start is not None:
+        params, collections, _ = load_adapter(RunFolder.open(start).adapter_path)
+        if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, variables["params"]):
+            raise InputError(
+                f"the run in {start} trained a backbone of another size: give the same --preset."
+            )
+        variables = {"params": params, "batch_stats": collections["batch_stats"]}
+    state = create_train_state(
+        variables["params"], {"batch_stats": variables["batch_stats"]}, optimizer, mesh=mesh
+    )
+    step = make_train_step(
+        make_loss(model, config),
+        optimizer,
+        mesh=mesh,
+        schedule=learning_rate_schedule(optimizer_config),
+    )
+    with Checkpoints(run.checkpoints_path) as checkpoints:
+        fitted = fit(
+            state,
+            {},
+            step,
+            PairBatches(points, config.batch_size, seed, families, config.num_pairs),
+            jax.random.key(seed + 1),
+            LoopConfig(steps_total=config.steps, log_every=20, checkpoint_every=200),
+            mesh=mesh,
+            run=run,
+            checkpoints=checkpoints,
+            resume=resume,
+        )
+    state = jax.device_get(fitted.state)
+    save_adapter(run.adapter_path, state.trainable, state.model_state, {"task": run.task})
+    trained = {
+        "params": state.trainable["autoencoder"]["backbone"],
+        "batch_stats": state.model_state["batch_stats"]["autoencoder"]["backbone"],
+    }
+    path = run.path / "backbone.safetensors"
+    described = {"made_by": "experiments.pretrain", "shapes": str(len(points)), "seed": str(seed)}
+    save_backbone(path, backbone, trained, described)
+    result: dict[str, Any] = {
+        "steps": fitted.step,
+        "num_shapes": len(points),
+        "parameters": count_parameters(trained["params"]),
+        "backbone_sha256": file_sha256(path),
+    }
+    labelled = shapes.labelled()
+    if shapes.class_names:
+        used = labelled.points[:, : config.num_points]
+        provenance = {"backbone_sha256": result["backbone_sha256"], "shapes": len(used)}
+        bank = build_source_bank(
+            backbone, trained, used, labelled.labels, labelled.class_names, provenance=provenance
+        )
+        save_source_bank(run.path / "source_bank.npz", bank)
+        result["gate"] = gate(backbone, trained, labelled, config.num_points)
+    return run.write_result(result, seed=seed)

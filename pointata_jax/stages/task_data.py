@@ -1,0 +1,261 @@
+"""The videos of a task: training and validation parts, clips with training statistics, test."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pointata_jax.data.clips import ClipConfig, channel_positions
+from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
+from pointata_jax.data.splits import (
+    choose_subjects,
+    hold_out_fraction,
+    hold_out_subjects,
+    named_subjects,
+)
+from pointata_jax.data.videos import VideoSource, channel_statistics
+from pointata_jax.datasets import registry
+from pointata_jax.errors import InputError
+from pointata_jax.stages.config import TaskConfig
+from pointata_jax.training.run_folder import contents, user_cache
+
+COARSEST_STEP = 2.0
+"""Largest step, in points, of a score that may decide between checkpoints."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a task are.
+
+    Attributes:
+      data_dir: the user's copy of the public data; None for generated sets.
+      cache_dir: prepared records; None for the user's cache folder.
+      download: fetch the public archive where the builder can.
+    """
+
+    data_dir: str | None = None
+    cache_dir: str | None = None
+    download: bool = False
+
+    @property
+    def records(self) -> Path:
+        """The folder of prepared records."""
+        return Path(self.cache_dir) if self.cache_dir else user_cache("datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+    """What training may see. The test split is not here; see `load_split`.
+
+    Attributes:
+      train: training videos, less the held-out ones.
+      validation: held-out training videos; None where nothing is held out.
+      clip: the task's clips, channel statistics of `train` filled in.
+      held_out: how the validation part was chosen, for people.
+    """
+
+    train: VideoSource
+    validation: VideoSource | None
+    clip: ClipConfig
+    held_out: str = ""
+
+    @property
+    def digests(self) -> dict[str, dict[str, str]]:
+        """What the parts hold: by part and video, `VideoSource.digests`."""
+        held = {} if self.validation is None else {"validation": self.validation.digests}
+        return {"train": self.train.digests, **held}
+
+    def train_batches(self, batch_size: int, seed: int):
+        """Endless shuffled batches of this host's rows, with a state."""
+        return train_batches(
+            self.train,
+            self.clip,
+            batch_size=batch_size,
+            seed=seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+
+def _records(config: TaskConfig, place: DataPlace) -> dict[str, Any]:
+    """Where the records of the task's data set are, as `registry` wants it."""
+    if config.needs_data_dir and not place.data_dir and not place.download:
+        raise InputError(
+            f"task {config.task!r} needs data: give --data_dir the folder that holds them (README "
+            "says where they come from)."
+        )
+    return {
+        "data_dir": place.data_dir,
+        "cache_dir": place.records,
+        "download": place.download,
+        "options": dict(config.options) | ({"config": config.variant} if config.variant else {}),
+    }
+
+
+def splits(config: TaskConfig, place: DataPlace) -> tuple[str, ...]:
+    """Names of the splits that the task's data set has, prepared if need be."""
+    return registry.splits(config.dataset, **_records(config, place))
+
+
+def load_split(config: TaskConfig, place: DataPlace, split: str) -> VideoSource:
+    """The videos of one split of the task's data set, prepared if need be."""
+    videos = registry.load_source(config.dataset, split=split, **_records(config, place))
+    if videos.kind != config.kind:
+        what = {"clip": "video", "frame": "frame", "point": "point"}
+        raise InputError(
+            f"{place.data_dir or config.dataset} has a label for each {what[videos.kind]}, but the "
+            f"task {config.task!r} is for data with a label for each {what[config.kind]}: the task "
+            f"for such data is {config.dataset}_{videos.kind}s."
+        )
+    return videos
+
+
+def load_training(config: TaskConfig, place: DataPlace, *, hold_out: bool = True) -> TaskData:
+    """Training videos, with a validation part held out unless told otherwise (`TaskConfig`)."""
+    train = load_split(config, place, "train")
+    train, validation, how = _hold_out(train, config, place) if hold_out else (train, None, "")
+    clip = config.clip
+    if clip.channels:
+        channel_positions(train.columns, clip)
+        clip = clip.with_statistics(channel_statistics(train))
+    return TaskData(train, validation, clip, how)
+
+
+def _hold_out(
+    train: VideoSource, config: TaskConfig, place: DataPlace
+) -> tuple[VideoSource, VideoSource, str]:
+    """The videos to train on, those to validate on, and how these were chosen."""
+    wanted, fraction = config.hold_out, config.validation_fraction
+    subjects: Sequence[str] = ()
+    if wanted and wanted not in ("subjects", "recordings"):
+        subjects = tuple(name.strip() for name in wanted.split(","))
+    elif not wanted and config.validation_subjects:
+        subjects = config.validation_subjects
+    elif not wanted and (split := config.validation_split) and split in splits(config, place):
+        return train, load_split(config, place, split), f"the split {split} of the data"
+    elif wanted == "subjects" or (not wanted and len(named_subjects(train)) >= 3):
+        subjects = choose_subjects(train, fraction)
+        if wanted and not subjects:
+            raise InputError(
+                f"--hold_out=subjects: {train.name} names {len(named_subjects(train))} subjects, "
+                "of whom none can be left out so that two and every class remain to train on; use "
+                "--hold_out=recordings."
+            )
+    if subjects:
+        names = ", ".join(subjects)
+        return *hold_out_subjects(train, subjects), f"all videos of the subjects {names}"
+    if len(train) == 1:
+        raise InputError(
+            f"{train.name} is a single video, of which nothing can be held out for validation: "
+            "add videos, or train without validation (--tuning=adapter --novalidation)."
+        )
+    each = " of each class" if train.kind == "clip" else ""
+    return *hold_out_fraction(train, fraction), f"{fraction:.0%} of the recordings{each}"
+
+
+def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = None) -> list[str]:
+    """What a person should know before the first step, a sentence each.
+
+    Raises:
+      InputError: what would otherwise end the run after its training, such as a split of which no
+        video is as long as a window.
+    """
+    parts = [("training", data.train, True), ("validation", data.validation, False)]
+    parts.append(("test", test, False))
+    counts, notes = [], []
+    trained = contents(data.train.digests)
+    for name, videos, training in parts:
+        if videos is None:
+            continue
+        source = ClipSource(videos, data.clip, training=training)
+        counts.append(f"{name}: {source.num_videos} videos, {source.num_windows} windows")
+        copies = 0 if training else len(contents(videos.digests) & trained)
+        if copies:
+            notes.append(
+                f"{copies} of the {len(videos)} {name} videos hold the same points as training "
+                "videos, so that the figures flatter the model: remove the copies."
+            )
+        if source.num_short:
+            notes.append(
+                f"{source.num_short} of the {len(videos)} {name} videos are shorter than a window "
+                f"of {data.clip.window} frames and left out."
+            )
+    how = f" (validation: {data.held_out})" if data.held_out else ""
+    lacking = set(range(data.train.num_classes)) - set(data.train.present_labels)
+    if lacking:
+        names = ", ".join(data.train.label_names[label] for label in sorted(lacking))
+        notes.append(f"no training video holds the classes {names}: they cannot be learned.")
+    unused = [name for name in data.train.columns[3:] if name not in data.clip.channels]
+    if unused:
+        names = ",".join((*data.clip.channels, *unused))
+        notes.append(f"not used are the columns {', '.join(unused)}: --channels={names} uses them.")
+    return [f"{'; '.join(counts)}{how}.", *notes, *_sparse_frames(config, data)]
+
+
+def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
+    """A sentence where a frame of a clip has far more places than the sensor frames have points."""
+    index, clip = data.train.index, data.clip
+    held = float(np.median(index.num_points / index.num_frames)) * clip.merge
+    if clip.points < 3 * held:
+        return []
+    fewest = max(config.model.num_centres, config.model.neighbors)
+    points = max(fewest, 2 ** math.ceil(math.log2(held)))
+    advice = (
+        f"--points={points} holds most frames whole and costs less" if points < clip.points else ""
+    )
+    wanted = 4 * config.model.num_centres
+    if config.kind != "frame" and held < wanted:
+        merge = clip.merge * math.ceil(wanted / held)
+        several = f"--merge={merge} joins so many sensor frames in one, which shows more of a shape"
+        advice = f"{advice}; {several}" if advice else several
+    return [
+        f"frames hold {held:.0f} points (median), and a clip takes {clip.points} of each, so every "
+        f"point is drawn {clip.points / held:.0f} times{f': {advice}' if advice else ''}."
+    ]
+
+
+def deciding_score(config: TaskConfig, data: TaskData) -> tuple[str, str]:
+    """The score that decides between checkpoints, and a sentence where it is not the task's own.
+
+    Where one validation video is worth more than `COARSEST_STEP`, windows decide.
+    """
+    if config.score != "video_accuracy" or data.validation is None:
+        return config.score, ""
+    videos = ClipSource(data.validation, data.clip, training=False).num_videos
+    if videos * COARSEST_STEP >= 100:
+        return config.score, ""
+    return "window_accuracy", (
+        f"one of {videos} validation videos is worth {100 / videos:.1f} points of video accuracy: "
+        "window accuracy decides between checkpoints."
+    )
+
+
+def evaluation_batches(videos: VideoSource, clip: ClipConfig, batch_size: int):
+    """Deterministic padded batches over all evaluation windows of `videos` (this host's rows)."""
+    return eval_batches(
+        videos,
+        clip,
+        batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def spread_clips(
+    videos: VideoSource, clip: ClipConfig, count: int, *, training: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` unaugmented clips spread evenly over all windows, and their labels.
+
+    Returns:
+      float32 `[n, T, N, 3+C]` and int32 `[n]`, n ≤ count.
+    """
+    source = ClipSource(videos, clip, training=training)
+    chosen = np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(int)
+    rows = [source.clip(int(i)) for i in chosen]
+    return np.stack([r["points"] for r in rows]), np.stack([r["label"] for r in rows])

@@ -1,0 +1,155 @@
+"""The figure moves as a body does, and its motions are what their names say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pointata_jax.errors import InputError
+from pointata_jax.procedural import capsules, figures
+
+INDEX = {name: index for index, name in enumerate(figures.JOINTS)}
+SIDES = ("left", "right")
+WHO = figures.subject(4)
+
+
+def play(motion, seed=0, who=WHO, frames=24, **options):
+    return figures.animate(motion, who, seed, frames, **options)
+
+
+def joint(frames, name):
+    return frames[:, INDEX[name]]
+
+
+def hands(frames):
+    """(track of the hand that moves most, of the other one)."""
+    left, right = joint(frames, "hand_left"), joint(frames, "hand_right")
+    return (left, right) if np.ptp(left, 0).sum() > np.ptp(right, 0).sum() else (right, left)
+
+
+def test_tables_describe_one_symmetric_body():
+    assert len(figures.JOINTS) == len(figures.PARENTS) == len(figures.RADII) == 26
+    assert len(set(figures.MOTIONS)) == len(figures.MOTIONS) >= 8
+    for index, (name, parent) in enumerate(zip(figures.JOINTS, figures.PARENTS, strict=True)):
+        assert (parent >= 0) == (figures.RADII[index] > 0)
+        twin = INDEX[name.replace("left", "right")]
+        assert figures.RADII[twin] == figures.RADII[index]
+        if parent >= 0:
+            other = figures.JOINTS[parent].replace("left", "right")
+            assert figures.JOINTS[figures.PARENTS[twin]] == other
+
+
+@pytest.mark.parametrize("motion", figures.MOTIONS)
+def test_bodies_keep_their_bones_and_stay_on_the_floor(motion):
+    frames = play(motion, seed=3)
+    assert frames.shape == (24, 26, 3) and frames.dtype == np.float32
+    assert np.isfinite(frames).all()
+    for index, name in enumerate(figures.SKELETON):
+        if 0 <= figures.PARENTS[index] < len(figures.SKELETON):
+            bone = frames[:, index] - frames[:, figures.PARENTS[index]]
+            assert np.ptp(np.linalg.norm(bone, axis=1)) < 1e-5, name
+    lowest = frames[..., 1].min(axis=1)
+    assert np.ptp(lowest) < (0.12 if motion == "jumping_jack" else 1e-5)
+    assert 1.5 < frames[..., 2].min() and frames[..., 2].max() < 4.8, "before the camera"
+    assert np.linalg.norm(np.diff(frames, axis=0), axis=-1).max() < 0.75, "no jumps between frames"
+
+
+@pytest.mark.parametrize(("backward", "forward"), figures.REVERSED.items())
+def test_reversed_motions_have_the_same_frames_in_reverse_order(backward, forward):
+    there, back = play(forward, seed=11), play(backward, seed=11)
+    np.testing.assert_array_equal(back, there[::-1])
+    assert not np.array_equal(back, there)
+
+
+def test_performances_differ_by_seed_and_subject_and_repeat_by_both():
+    first = play("wave", seed=1)
+    np.testing.assert_array_equal(first, play("wave", seed=1, who=figures.subject(4)))
+    assert not np.allclose(first, play("wave", seed=2))
+    assert not np.allclose(first, play("wave", seed=1, who=figures.subject(5)))
+    heights = [figures.subject(number).height for number in range(16)]
+    assert np.ptp(heights) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("motion", "hand", "foot"),
+    [
+        ("wave", (0.907505, 0.617465, 3.207725), (0.494330, -1.034776, 2.859372)),
+        ("sit_down", (0.334845, -0.240230, 2.455906), (0.243253, -0.997851, 2.338319)),
+        ("circle_backward", (0.415103, -0.147181, 3.292161), (0.486456, -1.036386, 2.819444)),
+    ],
+)
+def test_performances_are_those_of_the_first_release(motion, hand, foot):
+    """Results on `synthetic_actions` stay comparable only while its clips stay the same."""
+    frames = play(motion)
+    np.testing.assert_allclose(joint(frames, "hand_left")[7], hand, atol=1e-5)
+    np.testing.assert_allclose(joint(frames, "foot_left")[20], foot, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_way_motions_end_where_their_names_say(seed):
+    hand, other = hands(play("raise_arm", seed))
+    head = joint(play("raise_arm", seed), "head")
+    assert hand[0, 1] < head[0, 1] - 0.5 and hand[-1, 1] > head[-1, 1]
+    assert other[-1, 1] < head[-1, 1] - 0.5
+    pelvis = joint(play("sit_down", seed), "pelvis")
+    assert pelvis[0, 1] - pelvis[-1, 1] > 0.25
+    frames = play("push", seed)
+    reach = np.linalg.norm(joint(frames, "hand_left") - joint(frames, "shoulder_left"), axis=1)
+    assert reach[0] < 0.4 and reach[-1] > 0.45
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_repeated_motions_do_what_their_names_say(seed):
+    frames = play("march", seed)
+    left, right = joint(frames, "knee_left")[:, 1], joint(frames, "knee_right")[:, 1]
+    assert (left - right).max() > 0.15 and (right - left).max() > 0.15
+    frames = play("jumping_jack", seed)
+    spread = np.linalg.norm(joint(frames, "ankle_left") - joint(frames, "ankle_right"), axis=1)
+    both_up = np.minimum(joint(frames, "hand_left"), joint(frames, "hand_right"))[:, 1]
+    assert np.corrcoef(spread, both_up)[0, 1] > 0.9 and spread.max() > 0.4
+    frames = play("kick", seed)
+    ankles = np.stack([joint(frames, "ankle_left"), joint(frames, "ankle_right")])
+    rise = np.ptp(ankles[..., 1], axis=1)
+    assert rise.max() > 0.25 and rise.min() < 0.06, "one leg kicks, the other stands"
+    frames = play("wave", seed)
+    above = [(joint(frames, f"hand_{s}") - joint(frames, f"elbow_{s}"))[:, 1] for s in SIDES]
+    assert (np.max(above, axis=0) > 0.15).all(), "the forearm of the waving arm points up"
+    # The arm goes round one way only: forward, down, back, up (seen from its own side).
+    frames = play("circle_forward", seed, max_yaw=0.0)
+    moving = "left" if np.ptp(joint(frames, "hand_left")[:, 1]) > 0.6 else "right"
+    arm = joint(frames, f"elbow_{moving}") - joint(frames, f"shoulder_{moving}")
+    turned = np.diff(np.unwrap(np.arctan2(arm[:, 1], -arm[:, 2])))
+    assert (turned < 0).all() and turned.sum() < -2 * np.pi * 1.1
+
+
+def test_viewpoints_stay_within_the_yaw_given():
+    def yaw(frames):
+        across = (joint(frames, "hip_left") - joint(frames, "hip_right")).mean(0)
+        return np.degrees(np.arctan2(-across[2], across[0]))
+
+    angles = np.array([yaw(play("push", seed)) for seed in range(60)])
+    assert np.abs(angles).max() < 68 and angles.min() < -40 and angles.max() > 40
+    assert abs(yaw(play("push", max_yaw=0.0))) < 8
+
+
+def test_static_shapes_are_whole_surfaces_of_many_poses():
+    shape = figures.static_shape(5, 800)
+    np.testing.assert_array_equal(shape, figures.static_shape(np.random.default_rng(5), 800))
+    assert shape.shape == (800, 3) and shape.dtype == np.float32
+    np.testing.assert_allclose(shape.mean(0), 0.0, atol=1e-5)
+    shapes = [figures.static_shape(seed, 400) for seed in range(6)]
+    heights = [np.ptp(points[:, 1]) for points in shapes]
+    assert min(heights) > 1.0 and max(heights) < 2.5 and np.ptp(heights) > 0.1
+    # No occlusion: bodies have a back, so points face all ways round the vertical.
+    front = capsules.depth_view(
+        play("wave")[0], figures.PARENTS, WHO.radii, 400, np.random.default_rng(0)
+    )[0]
+    thickness = [np.ptp(points[np.abs(points[:, 1]) < 0.2][:, 2]) for points in shapes]
+    assert min(thickness) > 0.15 and len(front) == 400
+
+
+def test_unknown_motions_are_refused():
+    with pytest.raises(InputError, match="Unknown motion 'fly': use one of raise_arm"):
+        figures.animate("fly", WHO, 0)
+    with pytest.raises(InputError, match="at least one frame"):
+        figures.animate("wave", WHO, 0, 0)
