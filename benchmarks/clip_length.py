@@ -32,7 +32,7 @@ class Args:
 
     preset: str = "small"  # backbone size
     points: int = 2048  # points of a frame
-    num_centres: int = 64  # tokens of an anchor frame
+    num_centers: int = 64  # tokens of an anchor frame
     anchor_stride: int = 2  # frames between anchors
     remat: bool = False  # recompute blocks in the backward pass
     repeats: int = 3  # timed steps
@@ -47,7 +47,7 @@ def main(args: Args) -> None:
             kind="frame",
             num_anchors=-(-frames // args.anchor_stride),
             anchor_stride=args.anchor_stride,
-            num_centres=args.num_centres,
+            num_centers=args.num_centers,
             pva_dilations=(1, 2, 4, 8),
             remat=args.remat,
         )

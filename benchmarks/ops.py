@@ -1,7 +1,7 @@
-"""Neighbour operations beside a plain PyTorch loop and fpsample: `python -m benchmarks.ops`.
+"""Neighbor operations beside a plain PyTorch loop and fpsample: `python -m benchmarks.ops`.
 
 The PyTorch functions are written as point-cloud code usually writes them: sampling as a Python loop
-over the samples, batched over the clouds; the ball by masking and sorting indices; neighbours by
+over the samples, batched over the clouds; the ball by masking and sorting indices; neighbors by
 cdist and topk. PyTorch and fpsample are left out where they are not installed.
 
 Every contender is called in turn, so that whatever else the machine does falls on all alike; the
@@ -189,7 +189,7 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     cores = args.threads or os.cpu_count()
     print(
-        f"{CLOUDS} clouds x {POINTS} points, {CENTERS} centres, k {NEIGHBORS}, radius {RADIUS}; "
+        f"{CLOUDS} clouds x {POINTS} points, {CENTERS} centers, k {NEIGHBORS}, radius {RADIUS}; "
         f"medians of {args.repeats} calls; {cores} CPU cores, load "
         f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}, jax {jax.__version__}"
     )

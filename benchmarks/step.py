@@ -1,10 +1,10 @@
 """A `pointata` step beside a `full` step of the same model, in turns in one run.
 
 python -m benchmarks.step [--preset=small]
-python -m benchmarks.step --kind=point --frames=3 --points=16384 --num_centres=512 --anchor_stride=1
+python -m benchmarks.step --kind=point --frames=3 --points=16384 --num_centers=512 --anchor_stride=1
 
 All devices share the batch; XLA_FLAGS=--xla_force_host_platform_device_count=2 makes two of a CPU.
-Prints the median time of a step, the bytes of the optimiser's state, XLA's own count of temporary
+Prints the median time of a step, the bytes of the optimizer's state, XLA's own count of temporary
 memory, and the ratios pointata / full.
 """
 
@@ -42,7 +42,7 @@ class Args:
     batch_size: int = 1  # clips
     frames: int = 24  # frames of a clip
     points: int = 1024  # points of a frame
-    num_centres: int = 64  # tokens of an anchor frame
+    num_centers: int = 64  # tokens of an anchor frame
     anchor_stride: int = 2  # frames per anchor frame
     repeats: int = 12  # timed steps of each tuning
 
@@ -55,7 +55,7 @@ def main(args: Args) -> None:
         kind=args.kind,
         num_anchors=-(-args.frames // args.anchor_stride),
         anchor_stride=args.anchor_stride,
-        num_centres=args.num_centres,
+        num_centers=args.num_centers,
     )
     model = PointATA(config)
     rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def main(args: Args) -> None:
                 if number:
                     run["times"].append(time.perf_counter() - start)
     print(f"devices: {mesh.size} x {jax.devices()[0].device_kind}, {args}")
-    print(f"{'tuning':10}{'trainable':>12}{'s/step':>10}{'optimiser MB':>15}{'temporary MB':>15}")
+    print(f"{'tuning':10}{'trainable':>12}{'s/step':>10}{'optimizer MB':>15}{'temporary MB':>15}")
     rows = {}
     for name, run in runs.items():
         row = (statistics.median(run["times"]), run["state_bytes"], run["temporary_bytes"])

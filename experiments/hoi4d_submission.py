@@ -2,7 +2,7 @@
 
 python -m experiments.hoi4d_submission --run=runs/hoi4d --data_dir=DIR --output=pred.npy
 
-Predicts the unlabelled test sequences (split "benchmark") with a finished run of `--task=hoi4d`.
+Predicts the unlabeled test sequences (split "benchmark") with a finished run of `--task=hoi4d`.
 """
 
 from __future__ import annotations

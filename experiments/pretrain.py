@@ -3,7 +3,7 @@
 python -m experiments.pretrain --shapes=FILE_OR_FOLDER --workdir=runs/pretrain
 
 Writes `backbone.safetensors`, and, where shapes have classes, `source_bank.npz` and the gate: how
-much better than three random initialisations the frozen features tell the classes apart (labels
+much better than three random initializations the frozen features tell the classes apart (labels
 are never used in training). The shipped assets were made by
 `--shapes=sweethome3d_2048.npz` (README, "The shipped backbone").
 """
@@ -24,7 +24,7 @@ class Args:
     workdir: str = "runs/pretrain"  # run folder
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
-    steps: int = 600  # optimiser steps
+    steps: int = 600  # optimizer steps
     batch_size: int = 32  # shapes per step
     pairs: int = 16  # pairs of procedural objects per step besides; two objects of one family each
     learning_rate: float = 1e-3  # peak of the schedule
@@ -33,7 +33,7 @@ class Args:
     members: int = 16  # objects that are made of each family
     temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
-    seed: int = 0  # of initialisation, order and views
+    seed: int = 0  # of initialization, order and views
     resume: bool = False  # continue the run in workdir
 
 
@@ -62,7 +62,7 @@ def main(args: Args) -> None:
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_pairs=args.pairs,
-        members=args.members,
+        members_per_family=args.members,
         steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

@@ -122,11 +122,8 @@ def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
         options["protocol"] = streaming.check_protocol(args.protocol)
     if args.partial:
         options["partial"] = True
-    clip: dict[str, Any] = {
-        name: value
-        for name in ("frames", "points", "merge")
-        if (value := getattr(args, name)) is not None
-    }
+    flags = {"frames": args.frames, "points": args.points, "frame_merge": args.merge}
+    clip: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     if args.hold_out is not None and not args.hold_out.strip():
         raise InputError(
             "--hold_out names nobody: give subjects, recordings, or names of subjects; "

@@ -14,10 +14,10 @@ from experiments import command_line
 
 @dataclasses.dataclass(frozen=True)
 class Args:
-    """Make the source bank of a backbone from labelled shapes."""
+    """Make the source bank of a backbone from labeled shapes."""
 
     backbone: str = ""  # a backbone.safetensors (python -m weights_convert makes one)
-    shapes: str = ""  # labelled shapes, as for experiments.pretrain
+    shapes: str = ""  # labeled shapes, as for experiments.pretrain
     output: str = ""  # default: source_bank.npz beside the backbone
     partial: bool = False  # accept an archive of shapes that is not complete
     points: int = 1024  # points of a shape
@@ -33,13 +33,13 @@ def main(args: Args) -> None:
     from pointata_jax.training import run_folder
 
     if not args.backbone or not args.shapes:
-        raise InputError("give --backbone, a backbone file, and --shapes, labelled shapes.")
+        raise InputError("give --backbone, a backbone file, and --shapes, labeled shapes.")
     run_folder.enable_compilation_cache()
     backbone = runs.open_backbone(args.backbone)
     output = Path(args.output or Path(backbone.name).with_name("source_bank.npz"))
     if output.exists():
         raise InputError(f"{output} exists already: move it away, or give another --output.")
-    shapes = load_shapes(args.shapes, partial=args.partial).labelled()
+    shapes = load_shapes(args.shapes, partial=args.partial).labeled()
     if not len(shapes.labels):
         raise InputError(f"the shapes in {args.shapes} have no classes, which stage 1 needs.")
     bank = build_source_bank(

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     # Here, so that --help is quick.
     from weights_convert.convert import convert
-    from weights_convert.recognise import Options
+    from weights_convert.recognize import Options
 
     try:
         report = convert(

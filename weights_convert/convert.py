@@ -18,7 +18,7 @@ import numpy as np
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from weights_convert import to_torch
-from weights_convert.recognise import CONFIG_KEY, OUR_FORMAT, OURS, Accounts, Options, account
+from weights_convert.recognize import CONFIG_KEY, OUR_FORMAT, OURS, Accounts, Options, account
 from weights_convert.report import Report, complaints
 from weights_convert.safetensors_file import Planned, write_safetensors
 from weights_convert.state_dict import StateDict, open_state_dict
@@ -34,7 +34,7 @@ def read_backbone(
     """A checkpoint's backbone: (architecture, {"params", "batch_stats"} with float32 leaves).
 
     Raises:
-      InputError: the file cannot be read or recognised, or a tensor is missing, unexpected,
+      InputError: the file cannot be read or recognized, or a tensor is missing, unexpected,
         misshapen or not finite.
     """
     with _accounted(path, options or Options()) as (state, accounts):

@@ -1,4 +1,4 @@
-"""What a file format is: how it is recognised, and what each of its names stands for."""
+"""What a file format is: how it is recognized, and what each of its names stands for."""
 
 from __future__ import annotations
 

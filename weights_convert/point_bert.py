@@ -34,7 +34,7 @@ FORMATS = (
         renames=tuple((rf"transformer_q\.{part}", r"\1") for part in (TRUNK, BRIDGE, TOKENS)),
         drops=(
             (r"transformer_k\..+", "momentum copy of the transformer"),
-            (r"dvae\..+", "tokeniser of pre-training"),
+            (r"dvae\..+", "tokenizer of pre-training"),
             (r"queue|queue_ptr", "queue of contrastive pre-training"),
             (r"transformer_q\.(mask_token|(lm_head|cls_head)\..+)", "heads of pre-training"),
         ),

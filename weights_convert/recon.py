@@ -2,7 +2,7 @@ r"""ReCon (qizekun/ReCon): pre-trained and fine-tuned files.
 
 The trunk's names are Point-MAE's, below `MAE_encoder.` in pre-trained files and bare in fine-tuned
 ones, but its blocks compute something else (`pointata_jax.models.blocks.ReconBlock`): a second
-stream of three global tokens, and residuals from the normalised input. The names and shapes here
+stream of three global tokens, and residuals from the normalized input. The names and shapes here
 are those of the public `models/ReCon.py` and `models/transformer.py`.
 
 | name in the file                              | shape       | becomes                          |

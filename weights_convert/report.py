@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weights_convert.recognise import Accounts
+from weights_convert.recognize import Accounts
 from weights_convert.state_dict import StateDict, num_values
 from weights_convert.trunk import Architecture
 
@@ -22,7 +22,7 @@ class Report:
       source_sha256: its hash.
       container: "torch zip" or "safetensors".
       wrapping: keys and prefixes around its names.
-      family: what it was recognised as.
+      family: what it was recognized as.
       stage: "pre-trained", "fine-tuned" …
       architecture: of the trunk.
       used: names in the file that became part of the output.
@@ -143,7 +143,7 @@ class Report:
         rounded = " (rounded to float32)" if "float64" in self.types else ""
         lines = [
             f"checkpoint    {self.source} ({self.container}{under})",
-            f"recognised    {self.family}, {self.stage}",
+            f"recognized    {self.family}, {self.stage}",
             f"architecture  width {arch.width}, {arch.depth} blocks ({arch.block}), "
             f"heads {arch.num_heads}, MLP {round(arch.width * arch.mlp_ratio)}{bridge}",
             f"patches       {arch.num_groups} of {arch.group_size} points, "
@@ -176,7 +176,7 @@ def complaints(accounts: Accounts) -> str:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             parts.append(f"{len(names)} tensors {what}: {', '.join(names[:_SHOWN])}{more}")
     return (
-        f"recognised as {accounts.format.title} ({accounts.format.stage}), but {'; '.join(parts)}. "
+        f"recognized as {accounts.format.title} ({accounts.format.stage}), but {'; '.join(parts)}. "
         "Nothing is left out silently: if unexpected tensors are none of the backbone's, leave "
         "them out by --drop=REGEX, or say by --prefix=PREFIX which names are its own; "
         "--report=FILE lists every name."

@@ -6,7 +6,7 @@ maximum) goes through `pc_projection` to the space of an image-text model, which
 | name in the file                                       | shape            | becomes           |
 | ------------------------------------------------------ | ---------------- | ----------------- |
 | point_encoder.{encoder,pos_embed,blocks,norm}.*        | see `trunk`      | the standard name |
-| point_encoder.encoder.first_conv.0.weight              | (128,3 or 6,1)   | 6 with colours    |
+| point_encoder.encoder.first_conv.0.weight              | (128,3 or 6,1)   | 6 with colors    |
 | point_encoder.reduce_dim.*                             | (D,256),(D)      | reduce_dim        |
 | point_encoder.cls_token, point_encoder.cls_pos         | (1,1,D)          | the standard name |
 | pc_projection, logit_scale                             | (2D,512 or 1280) | dropped           |
@@ -15,7 +15,7 @@ maximum) goes through `pc_projection` to the space of an image-text model, which
 | open_clip_model.* (ULIP-2)                             | –                | dropped           |
 
 Published configurations: 512 patches of 32 points; ULIP 12 blocks, 8,192 points; ULIP-2 18 blocks,
-10,000 coloured points (x, y, z, red, green, blue).
+10,000 colored points (x, y, z, red, green, blue).
 """
 
 from weights_convert.family import Format

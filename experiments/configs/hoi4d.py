@@ -1,6 +1,6 @@
 """HOI4D action segmentation: 150 frames x 2,048 points, 19 classes, our fixed hold-out as test.
 
-Clips, scale factors, batch and epochs follow the published recipe; anchors, centres and radius are
+Clips, scale factors, batch and epochs follow the published recipe; anchors, centers and radius are
 ours and were not tuned, since the data are not ours to have.
 
 The published loader means to mirror clips and reflects one point of each frame, computes a jitter
@@ -20,15 +20,15 @@ CONFIG = TaskConfig(
     kind="frame",
     clip=ClipConfig(
         frames=150,
-        hop=150,
-        eval_hop=150,
+        stride=150,
+        eval_stride=150,
         points=2048,
         scale="p95",
-        scale_low=0.8,
-        scale_high=1.2,
+        scale_min=0.8,
+        scale_max=1.2,
     ),
     model=ModelSettings(
-        anchor_stride=2, num_centres=64, neighbors=8, radius=0.2, pva_dilations=(1, 2, 4, 8)
+        anchor_stride=2, num_centers=64, neighbors=8, radius=0.2, pva_dilations=(1, 2, 4, 8)
     ),
     align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
     adapt=AdaptSettings(steps=11500, batch_size=8, eval_every=1150),
@@ -39,7 +39,7 @@ CONFIG = TaskConfig(
 PUBLISHED = dataclasses.replace(
     CONFIG,
     clip=dataclasses.replace(
-        CONFIG.clip, scale_axes="all", scale_about="first frame", mirror="first point"
+        CONFIG.clip, scale_axes="all", scale_about="first frame", mirror_axis="first point"
     ),
     validation_split="",
 )

@@ -15,17 +15,17 @@ CONFIG = TaskConfig(
     variant="13_29",
     clip=ClipConfig(
         frames=150,
-        hop=10,
-        eval_hop=25,
+        stride=10,
+        eval_stride=25,
         points=256,
-        short="repeat",
-        scale_low=0.9,
-        scale_high=1.1,
-        mirror="x",
-        yaw=15.0,
+        short_clip_policy="repeat",
+        scale_min=0.9,
+        scale_max=1.1,
+        mirror_axis="x",
+        yaw_max=15.0,
     ),
     model=ModelSettings(
-        anchor_stride=3, num_centres=12, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
+        anchor_stride=3, num_centers=12, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
     ),
     align=AlignSettings(steps=40, batch_size=8, units=64, report_clips=32),
     adapt=AdaptSettings(steps=300, batch_size=8, eval_every=100),

@@ -2,7 +2,7 @@
 
 Every window of 24 frames is a clip, shorter videos drop out (287 of 297 test videos are left),
 2,048 points a frame, scale 0.9-1.1 in training, subjects 1-5 train, accuracy by averaged softmax of
-a video's windows. Two differences from the published code, on purpose: a clip is centred
+a video's windows. Two differences from the published code, on purpose: a clip is centered
 and scaled to the unit sphere (a frozen position MLP knows nothing else), and the points drawn at
 test time depend on the video and the window only.
 """
@@ -15,9 +15,15 @@ CONFIG = TaskConfig(
     dataset="msr_action3d",
     variant="depth",
     clip=ClipConfig(
-        frames=24, hop=1, eval_hop=1, points=2048, short="drop", scale_low=0.9, scale_high=1.1
+        frames=24,
+        stride=1,
+        eval_stride=1,
+        points=2048,
+        short_clip_policy="drop",
+        scale_min=0.9,
+        scale_max=1.1,
     ),
-    model=ModelSettings(anchor_stride=2, num_centres=64, neighbors=8, radius=0.15),
+    model=ModelSettings(anchor_stride=2, num_centers=64, neighbors=8, radius=0.15),
     align=AlignSettings(steps=100, batch_size=40),
     adapt=AdaptSettings(steps=6000, batch_size=16, eval_every=1000),
     validation_subjects=("5",),

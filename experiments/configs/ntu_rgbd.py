@@ -1,6 +1,6 @@
 """NTU RGB+D: 24 frames x 2,048 points of depth maps; `--variant` names set and split.
 
-The published loader centres a clip at the mean of its points (`PUBLISHED`); the median, ours, minds
+The published loader centers a clip at the mean of its points (`PUBLISHED`); the median, ours, minds
 stray points less.
 """
 
@@ -14,11 +14,16 @@ CONFIG = TaskConfig(
     dataset="ntu_rgbd",
     variant="ntu60_cross_subject",
     clip=ClipConfig(
-        frames=24, points=2048, eval_hop=1, short="repeat", scale_low=0.9, scale_high=1.1
+        frames=24,
+        points=2048,
+        eval_stride=1,
+        short_clip_policy="repeat",
+        scale_min=0.9,
+        scale_max=1.1,
     ),
-    model=ModelSettings(anchor_stride=2, num_centres=64, neighbors=8, radius=0.1),
+    model=ModelSettings(anchor_stride=2, num_centers=64, neighbors=8, radius=0.1),
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=33000, batch_size=24, eval_every=3300),
 )
 
-PUBLISHED = dataclasses.replace(CONFIG, clip=dataclasses.replace(CONFIG.clip, centre="mean"))
+PUBLISHED = dataclasses.replace(CONFIG, clip=dataclasses.replace(CONFIG.clip, center="mean"))

@@ -7,8 +7,10 @@ CONFIG = TaskConfig(
     task="point_videos_clips",
     dataset="point_videos",
     kind="clip",
-    clip=ClipConfig(frames=24, hop=4, eval_hop=12, points=512, short="repeat", scale="p95"),
-    model=ModelSettings(anchor_stride=2, num_centres=24, neighbors=8, radius=0.2),
+    clip=ClipConfig(
+        frames=24, stride=4, eval_stride=12, points=512, short_clip_policy="repeat", scale="p95"
+    ),
+    model=ModelSettings(anchor_stride=2, num_centers=24, neighbors=8, radius=0.2),
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=2000, batch_size=8),
     validation_split="validation",

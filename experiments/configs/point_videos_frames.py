@@ -7,9 +7,11 @@ CONFIG = TaskConfig(
     task="point_videos_frames",
     dataset="point_videos",
     kind="frame",
-    clip=ClipConfig(frames=150, hop=25, eval_hop=75, points=256, short="repeat", scale="p95"),
+    clip=ClipConfig(
+        frames=150, stride=25, eval_stride=75, points=256, short_clip_policy="repeat", scale="p95"
+    ),
     model=ModelSettings(
-        anchor_stride=3, num_centres=16, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
+        anchor_stride=3, num_centers=16, neighbors=8, radius=0.25, pva_dilations=(1, 2, 4, 8)
     ),
     align=AlignSettings(steps=100, batch_size=8, report_clips=32),
     adapt=AdaptSettings(steps=1000, batch_size=8),

@@ -12,15 +12,15 @@ CONFIG = TaskConfig(
     kind="frame",
     clip=ClipConfig(
         frames=150,
-        hop=150,
-        eval_hop=150,
+        stride=150,
+        eval_stride=150,
         points=128,
         channels=("velocity", "intensity"),
         scale="p95",
-        up="z",
+        up_axis="z",
     ),
     model=ModelSettings(
-        anchor_stride=3, num_centres=12, neighbors=8, radius=0.3, pva_dilations=(1, 2, 4, 8)
+        anchor_stride=3, num_centers=12, neighbors=8, radius=0.3, pva_dilations=(1, 2, 4, 8)
     ),
     align=AlignSettings(steps=40, batch_size=8, units=64, report_clips=32),
     adapt=AdaptSettings(steps=600, batch_size=8, eval_every=200),

@@ -16,19 +16,21 @@ CONFIG = TaskConfig(
     variant="labels28",
     clip=ClipConfig(
         frames=32,
-        hop=32,
-        eval_hop=32,
+        stride=32,
+        eval_stride=32,
         points=128,
-        short="repeat",
-        scale_low=0.9,
-        scale_high=1.1,
+        short_clip_policy="repeat",
+        scale_min=0.9,
+        scale_max=1.1,
     ),
-    model=ModelSettings(anchor_stride=2, num_centres=16, neighbors=8, radius=0.2),
+    model=ModelSettings(anchor_stride=2, num_centers=16, neighbors=8, radius=0.2),
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=24500, batch_size=8, eval_every=2450),
 )
 
 PUBLISHED = dataclasses.replace(
     CONFIG,
-    clip=dataclasses.replace(CONFIG.clip, scale_axes="all", turn=math.degrees(0.06), drop=0.2),
+    clip=dataclasses.replace(
+        CONFIG.clip, scale_axes="all", rotation_std=math.degrees(0.06), point_dropout=0.2
+    ),
 )

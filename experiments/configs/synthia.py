@@ -1,8 +1,8 @@
-"""Synthia 4D: half scenes of 3 frames x 16,384 points with colours, 12 classes.
+"""Synthia 4D: half scenes of 3 frames x 16,384 points with colors, 12 classes.
 
 The published protocol of MeteorNet and P4Transformer, less P4Transformer's defects: a flip that
 reflects one point of each frame instead of mirroring the clip, a turn by 1 to 2π instead of 0 to 2π
-(`PUBLISHED` repeats both), one half's mask on the other half's loss, and one optimiser step for
+(`PUBLISHED` repeats both), one half's mask on the other half's loss, and one optimizer step for
 either half of a batch (repeated by neither: halves are clips of their own here).
 """
 
@@ -19,17 +19,17 @@ CONFIG = TaskConfig(
     kind="point",
     clip=ClipConfig(
         frames=3,
-        hop=3,
-        eval_hop=3,
+        stride=3,
+        eval_stride=3,
         points=16384,
         channels=("red", "green", "blue"),
-        scale_low=0.8,
-        scale_high=1.2,
-        yaw=180.0,
-        mirror="x",
+        scale_min=0.8,
+        scale_max=1.2,
+        yaw_max=180.0,
+        mirror_axis="x",
     ),
     model=ModelSettings(
-        anchor_stride=1, num_centres=512, neighbors=8, radius=0.05, head_hidden=128
+        anchor_stride=1, num_centers=512, neighbors=8, radius=0.05, head_hidden=128
     ),
     align=AlignSettings(steps=100, batch_size=8, units=128, report_clips=32),
     adapt=AdaptSettings(
@@ -44,9 +44,9 @@ PUBLISHED = dataclasses.replace(
     clip=dataclasses.replace(
         CONFIG.clip,
         scale_axes="all",
-        mirror="first point",
-        yaw_low=math.degrees(1.0),
-        yaw=360.0,
+        mirror_axis="first point",
+        yaw_min=math.degrees(1.0),
+        yaw_max=360.0,
     ),
     validation_split="",
 )

@@ -2,9 +2,9 @@
 
 A step, with a bank and an `Objective`:
 
-  features, labels = standardise(bank.features, bank), jnp.asarray(bank.labels)    # once
+  features, labels = standardize(bank.features, bank), jnp.asarray(bank.labels)    # once
   indices = sample_source(bank, key, n)
-  target = standardise(embedder_features, bank)          # [n, D], one row per unit of label
+  target = standardize(embedder_features, bank)          # [n, D], one row per unit of label
   loss, logs = objective.loss(features[indices], labels[indices], target, target_labels)
 
 OTT-JAX is imported when the first transport problem is traced, not here.
@@ -15,14 +15,14 @@ from pointata_jax.alignment.moments import feature_moments, match_last_layer
 from pointata_jax.alignment.monitor import StoppingRule, alignment_report
 from pointata_jax.alignment.objectives import OBJECTIVES, Objective
 from pointata_jax.alignment.otdd import OTDDConfig, otdd, warn_if_unconverged
-from pointata_jax.alignment.pseudo_labels import Clusters, kmeans, nearest_centre
+from pointata_jax.alignment.pseudo_labels import Clusters, kmeans, nearest_center
 from pointata_jax.alignment.source_bank import (
     SourceBank,
     build_source_bank,
     load_source_bank,
     sample_source,
     save_source_bank,
-    standardise,
+    standardize,
 )
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
     "kmeans",
     "load_source_bank",
     "match_last_layer",
-    "nearest_centre",
+    "nearest_center",
     "otdd",
     "sample_source",
     "save_source_bank",
-    "standardise",
+    "standardize",
     "warn_if_unconverged",
 ]

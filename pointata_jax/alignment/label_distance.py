@@ -6,7 +6,7 @@ distribution of the features that carry it. With Gaussian classes,
   W² = |μ - μ'|² + Bures²,   Bures² = tr Σ + tr Σ' - 2 tr (Σ^½ Σ' Σ^½)^½.
 
 A class in a batch has far fewer samples than features have dimensions, so Σ is singular and its
-matrix root is both slow and unsafe. With the centred samples over √n as rows of A and B (Σ = AᵀA,
+matrix root is both slow and unsafe. With the centered samples over √n as rows of A and B (Σ = AᵀA,
 Σ' = BᵀB) the last trace is the nuclear norm of A Bᵀ, a small matrix with no root to take.
 """
 
@@ -33,7 +33,7 @@ class ClassGaussians(NamedTuple):
 
     Attributes:
       mean: `[K, D]`; zero where a class is absent. The only part that carries gradients.
-      rows: `[K, P, D]` centred samples over √n; zero rows where a class has fewer than P samples.
+      rows: `[K, P, D]` centered samples over √n; zero rows where a class has fewer than P samples.
       deviation: `[K, D]` standard deviation of every channel.
       count: `[K]` samples of each class; 0 where it is absent.
     """
@@ -75,15 +75,15 @@ def class_gaussians(
 
     # Covariances carry no gradient: where singular values repeat that of an SVD is unbounded, and
     # classes with few samples have repeated zeros.
-    frozen, centre = jax.lax.stop_gradient((features, mean))
-    centred = frozen - centre[labels]
-    deviation = jnp.sqrt(jnp.einsum("nk,nd->kd", share, centred**2, precision=PRECISION))
+    frozen, center = jax.lax.stop_gradient((features, mean))
+    centered = frozen - center[labels]
+    deviation = jnp.sqrt(jnp.einsum("nk,nd->kd", share, centered**2, precision=PRECISION))
     order = jnp.argsort(labels, stable=True)
     start = jnp.searchsorted(labels[order], jnp.arange(num_classes))
     turn = jnp.arange(capacity)
     picked = order[jnp.minimum(start[:, None] + turn, features.shape[0] - 1)]
     used = jnp.clip(count, 1, capacity)[:, None]
-    rows = jnp.where((turn < count[:, None])[..., None], centred[picked], 0)
+    rows = jnp.where((turn < count[:, None])[..., None], centered[picked], 0)
     rows = rows / jnp.sqrt(used)[..., None]
     return ClassGaussians(mean, rows, deviation, count)
 
@@ -157,7 +157,7 @@ def gaussian_label_distances(
     covariance: Covariance = "full",
     max_per_class: int | None = None,
 ) -> jax.Array:
-    """Squared 2-Wasserstein distances between the classes of two labelled sets.
+    """Squared 2-Wasserstein distances between the classes of two labeled sets.
 
     Args:
       features_a, labels_a: `[n, D]` features and int `[n]` labels in `[0, num_a)`.

@@ -42,7 +42,7 @@ def match_last_layer(
         nothing behind it but maxima and means.
       target_mean, target_std: `[D]`, moments of the features as the layer makes them now
         (`feature_moments`).
-      bank_mean, bank_std: `[D]`, `SourceBank.standardisation()`.
+      bank_mean, bank_std: `[D]`, `SourceBank.standardization()`.
 
     Returns:
       New {"kernel", "bias"} in the layer's own types.

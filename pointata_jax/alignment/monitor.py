@@ -51,9 +51,9 @@ def alignment_report(
 
     Args:
       objective: gives the numbers of classes and OTDD's configuration; the report is the joint
-        OTDD whatever is being minimised.
-      source_features, source_labels: `[n, D]`, `[n]`: a fixed sample of the bank, standardised.
-      target_features, target_labels: `[m, D]`, `[m]`: kept-out recordings, standardised alike.
+        OTDD whatever is being minimized.
+      source_features, source_labels: `[n, D]`, `[n]`: a fixed sample of the bank, standardized.
+      target_features, target_labels: `[m, D]`, `[m]`: kept-out recordings, standardized alike.
       key: draws the permutations of the target labels; keep it fixed over a run.
       num_permutations: how many are averaged.
 

@@ -1,4 +1,4 @@
-"""What stage 1 can minimise, by name: the joint OTDD and everything it has to beat."""
+"""What stage 1 can minimize, by name: the joint OTDD and everything it has to beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pointata_jax.alignment.otdd import (
     Transport,
     otdd,
     otdd_costs,
-    regularisation,
+    regularization,
     solve,
     transport_logs,
 )
@@ -77,9 +77,9 @@ class Objective:
         """The loss and scalars to log.
 
         Args:
-          source_features: `[n, D]`, standardised by the bank's fixed mean and deviation.
+          source_features: `[n, D]`, standardized by the bank's fixed mean and deviation.
           source_labels: int `[n]`.
-          target_features: `[n, D]`, standardised by the same; gradients flow here.
+          target_features: `[n, D]`, standardized by the same; gradients flow here.
           target_labels: int `[n]`.
 
         Returns:
@@ -122,8 +122,8 @@ def _otdd(objective: Objective, u, source_labels, v, target_labels) -> Loss:
 
 def _sinkhorn(objective: Objective, u, source_labels, v, target_labels) -> Loss:
     """The same divergence of the features alone (λ = 0)."""
-    unlabelled = dataclasses.replace(objective.config, label_weight=0.0)
-    plain = dataclasses.replace(objective, config=unlabelled)
+    unlabeled = dataclasses.replace(objective.config, label_weight=0.0)
+    plain = dataclasses.replace(objective, config=unlabeled)
     return _otdd(plain, u, source_labels, v, target_labels)
 
 
@@ -137,7 +137,7 @@ def _classwise(objective: Objective, u, source_labels, v, target_labels) -> Loss
     costs, logs = otdd_costs(
         u, source_labels, objective.num_source_classes, v, target_labels, num_target, config
     )
-    epsilon = regularisation(costs.cross, config.epsilon_scale)
+    epsilon = regularization(costs.cross, config.epsilon_scale)
     member = jax.nn.one_hot(target_labels, num_target, dtype=costs.cross.dtype, axis=0)
     frequency = member.mean(1)
     # An absent class is solved with uniform weights and then multiplied by zero.

@@ -1,4 +1,4 @@
-"""Joint optimal-transport dataset distance between labelled feature sets, as a loss.
+"""Joint optimal-transport dataset distance between labeled feature sets, as a loss.
 
 A sample is a pair of a feature and a label, and moving one onto another costs
 
@@ -45,7 +45,7 @@ class OTDDConfig:
       label_weight: λ, weight of the label distance beside the feature distance.
       covariance: what of a class counts in its label distance: "full", "diagonal" or "none".
       max_per_class: samples of a class that make its covariance; None for twice a fair share.
-      epsilon_scale: entropic regularisation ε over the standard deviation of the cost.
+      epsilon_scale: entropic regularization ε over the standard deviation of the cost.
       threshold: L1 error of the marginals at which the solver stops.
       max_iterations: Sinkhorn iterations after which it gives up, and says so.
     """
@@ -118,7 +118,7 @@ def otdd_costs(
     return costs, jax.lax.stop_gradient(logs)
 
 
-def regularisation(cost: jax.Array, scale: float) -> jax.Array:
+def regularization(cost: jax.Array, scale: float) -> jax.Array:
     """ε = `scale` times the standard deviation of a cost matrix; carries no gradient.
 
     Relative to the deviation because a constant in the cost moves its mean but not the plan.
@@ -146,7 +146,7 @@ def solve(
 
     Args:
       cost: `[n, m]`, float32 or wider.
-      epsilon: regularisation, in units of the cost.
+      epsilon: regularization, in units of the cost.
       config: `threshold` and `max_iterations` of the solver.
       weights: marginals `[n]` and `[m]`, each summing to 1; None for uniform. Zeros are allowed and
         exclude a sample.
@@ -173,7 +173,7 @@ def sinkhorn_divergence(
     Args:
       costs: see `Costs`.
       config: solver and `epsilon_scale`.
-      epsilon: absolute regularisation of all three problems; None for `epsilon_scale` times the
+      epsilon: absolute regularization of all three problems; None for `epsilon_scale` times the
         deviation of the cross cost.
 
     Returns:
@@ -181,7 +181,7 @@ def sinkhorn_divergence(
       `converged_P`, `iterations_P` for each problem P of `PROBLEMS`.
     """
     if epsilon is None:
-        epsilon = regularisation(costs.cross, config.epsilon_scale)
+        epsilon = regularization(costs.cross, config.epsilon_scale)
     solved = [solve(cost, epsilon, config) for cost in costs]
     value = solved[0].value - (solved[1].value + solved[2].value) / 2
     return value, transport_logs(solved, epsilon)
@@ -208,7 +208,7 @@ def otdd(
     *,
     epsilon: jax.Array | float | None = None,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Optimal-transport dataset distance (debiased, squared units) between two labelled sets.
+    """Optimal-transport dataset distance (debiased, squared units) between two labeled sets.
 
     Args:
       source_features, source_labels: `[n, D]` and int `[n]` in `[0, num_source_classes)`.

@@ -13,51 +13,51 @@ from pointata_jax.errors import InputError
 
 
 class Clusters(NamedTuple):
-    """k-means result: centres `[k, D]`, labels int32 `[n]`, mean squared distance to the centre."""
+    """k-means result: centers `[k, D]`, labels int32 `[n]`, mean squared distance to the center."""
 
-    centres: jax.Array
+    centers: jax.Array
     labels: jax.Array
     inertia: jax.Array
 
 
-def nearest_centre(features: Array, centres: Array) -> jax.Array:
-    """Pseudo-labels int32 `[n]` of features `[n, D]` under given centres `[k, D]`."""
-    return squared_distances(features, centres).argmin(1).astype(jnp.int32)
+def nearest_center(features: Array, centers: Array) -> jax.Array:
+    """Pseudo-labels int32 `[n]` of features `[n, D]` under given centers `[k, D]`."""
+    return squared_distances(features, centers).argmin(1).astype(jnp.int32)
 
 
-def _seed_centres(key: jax.Array, features: jax.Array, num_clusters: int) -> jax.Array:
-    """k-means++: each next centre is drawn with probability proportional to its distance²."""
+def _seed_centers(key: jax.Array, features: jax.Array, num_clusters: int) -> jax.Array:
+    """k-means++: each next center is drawn with probability proportional to its distance²."""
     keys = jax.random.split(key, num_clusters)
     first = features[jax.random.randint(keys[0], (), 0, features.shape[0])]
-    centres = jnp.tile(first, (num_clusters, 1))
+    centers = jnp.tile(first, (num_clusters, 1))
 
-    def draw(i, centres):
-        # Rows not yet drawn repeat the first centre, and so do not change the minimum.
-        distance = squared_distances(features, centres).min(1)
-        return centres.at[i].set(features[jax.random.categorical(keys[i], jnp.log(distance))])
+    def draw(i, centers):
+        # Rows not yet drawn repeat the first center, and so do not change the minimum.
+        distance = squared_distances(features, centers).min(1)
+        return centers.at[i].set(features[jax.random.categorical(keys[i], jnp.log(distance))])
 
-    return jax.lax.fori_loop(1, num_clusters, draw, centres)
+    return jax.lax.fori_loop(1, num_clusters, draw, centers)
 
 
-def _lloyd(features: jax.Array, centres: jax.Array, max_iterations: int) -> Clusters:
+def _lloyd(features: jax.Array, centers: jax.Array, max_iterations: int) -> Clusters:
     def update(state):
-        step, centres, _ = state
-        member = jax.nn.one_hot(nearest_centre(features, centres), len(centres), axis=0)
+        step, centers, _ = state
+        member = jax.nn.one_hot(nearest_center(features, centers), len(centers), axis=0)
         count = member.sum(1, keepdims=True)
         # A cluster that lost all its members stays where it is.
-        moved = jnp.where(count > 0, member @ features / jnp.maximum(count, 1), centres)
-        return step + 1, moved, jnp.any(moved != centres)
+        moved = jnp.where(count > 0, member @ features / jnp.maximum(count, 1), centers)
+        return step + 1, moved, jnp.any(moved != centers)
 
-    start = (jnp.zeros((), jnp.int32), centres, jnp.array(True))
-    _, centres, _ = jax.lax.while_loop(lambda s: s[2] & (s[0] < max_iterations), update, start)
-    distance = squared_distances(features, centres)
-    return Clusters(centres, distance.argmin(1).astype(jnp.int32), distance.min(1).mean())
+    start = (jnp.zeros((), jnp.int32), centers, jnp.array(True))
+    _, centers, _ = jax.lax.while_loop(lambda s: s[2] & (s[0] < max_iterations), update, start)
+    distance = squared_distances(features, centers)
+    return Clusters(centers, distance.argmin(1).astype(jnp.int32), distance.min(1).mean())
 
 
 @functools.partial(jax.jit, static_argnames=("num_clusters", "restarts", "max_iterations"))
 def _fit(features, key, num_clusters, restarts, max_iterations) -> Clusters:
     def run(key):
-        return _lloyd(features, _seed_centres(key, features, num_clusters), max_iterations)
+        return _lloyd(features, _seed_centers(key, features, num_clusters), max_iterations)
 
     runs = jax.lax.map(run, jax.random.split(key, restarts))
     return jax.tree.map(lambda leaf: leaf[runs.inertia.argmin()], runs)
@@ -73,10 +73,10 @@ def kmeans(
 ) -> Clusters:
     """Clusters features `[n, D]`; the same key gives the same labels.
 
-    Ten pseudo-classes are ORCA's choice for unlabelled targets (Shen et al., ICML 2023).
+    Ten pseudo-classes are ORCA's choice for unlabeled targets (Shen et al., ICML 2023).
 
     Args:
-      features: `[n, D]`, standardised.
+      features: `[n, D]`, standardized.
       key: seeds k-means++.
       num_clusters: number of pseudo-classes k.
       restarts: runs from different seeds; the one with the lowest inertia is kept.

@@ -1,4 +1,4 @@
-"""The source bank: features of labelled 3D shapes, made once by the frozen 3D embedder."""
+"""The source bank: features of labeled 3D shapes, made once by the frozen 3D embedder."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MIN_PER_CLASS = 2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SourceBank:
-    """Labelled features of 3D shapes that a target is aligned to.
+    """Labeled features of 3D shapes that a target is aligned to.
 
     Attributes:
       features: float32 `[S, D]`, one row per shape: the mean of its tokens before the blocks.
       labels: int32 `[S]` in `[0, len(class_names))`; every class has two shapes or more.
       class_names: names of the classes.
-      provenance: where features come from (shapes, backbone, licence …); JSON values only.
+      provenance: where features come from (shapes, backbone, license …); JSON values only.
 
     Raises:
       InputError: if any of this does not hold.
@@ -89,8 +89,8 @@ class SourceBank:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    def standardisation(self) -> tuple[jax.Array, jax.Array]:
-        """The fixed mean `[D]` and deviation `[D]` that both sides are standardised by.
+    def standardization(self) -> tuple[jax.Array, jax.Array]:
+        """The fixed mean `[D]` and deviation `[D]` that both sides are standardized by.
 
         Deviations are floored (see `moments.feature_moments`), so they are never zero.
         """
@@ -105,10 +105,10 @@ class SourceBank:
             )
 
 
-def standardise(features: Array, bank: SourceBank) -> jax.Array:
+def standardize(features: Array, bank: SourceBank) -> jax.Array:
     """Features `[..., D]` in units of the bank: less its mean, over its deviation; float32."""
     bank.check_width(features.shape[-1])
-    mean, deviation = bank.standardisation()
+    mean, deviation = bank.standardization()
     return (as_float(features) - mean) / deviation
 
 
@@ -146,12 +146,12 @@ def build_source_bank(
     batch_size: int = 32,
     provenance: Mapping[str, Any] | None = None,
 ) -> SourceBank:
-    """Embeds labelled shapes with the frozen 3D embedder; a row is the mean over a shape's tokens.
+    """Embeds labeled shapes with the frozen 3D embedder; a row is the mean over a shape's tokens.
 
     Args:
       backbone_config: architecture of the backbone.
       variables: its {"params", "batch_stats"}.
-      shapes: float32 `[S, N, 3]`, centred, in the unit sphere as in pre-training.
+      shapes: float32 `[S, N, 3]`, centered, in the unit sphere as in pre-training.
       labels: int `[S]` in `[0, len(class_names))`.
       class_names: names; classes with fewer than two shapes are dropped, the others keep their
         order, and the names of the dropped ones go to `provenance["dropped_classes"]`.
@@ -196,7 +196,7 @@ def build_source_bank(
     if not 0.5 <= radius <= 2.0:
         raise InputError(
             f"Shapes have a median radius of {radius:.3g}, but the backbone was trained in the "
-            "unit sphere: centre every shape and divide it by its largest radius."
+            "unit sphere: center every shape and divide it by its largest radius."
         )
 
     @jax.jit

@@ -1,6 +1,6 @@
-"""From videos to clips, in NumPy: windows, merging, sampling, normalisation, augmentation.
+"""From videos to clips, in NumPy: windows, merging, sampling, normalization, augmentation.
 
-A clip is float32 `[T, N, 3+C]`. It has one centre and one scale for all its frames: centring or
+A clip is float32 `[T, N, 3+C]`. It has one center and one scale for all its frames: centering or
 scaling each frame would erase the motion of the body through the room.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pointata_jax.data.rotations import turn
+from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
 
@@ -22,7 +22,7 @@ ORDERS = ("ordered", "repeated", "shuffled", "reversed")
 """Orders of frames that `reorder_frames` knows."""
 
 CHANNEL_LIMIT = 4.0
-"""Standardised channels are clipped to ± this."""
+"""Standardized channels are clipped to ± this."""
 
 _SMALLEST_SCALE = 1e-6
 
@@ -33,93 +33,104 @@ class ClipConfig:
 
     Attributes:
       frames: T, frames of a clip.
-      merge: neighbouring sensor frames joined into one frame of the clip; sparse radar needs it.
-      hop: sensor frames between the starts of training windows; more than a window counts as one
-        window, so that no frame lies between two.
-      eval_hop: the same for evaluation; `frames * merge` gives windows that do not overlap.
-      last_window: frames after the last whole hop get one more window, which ends with the video
-        ("add"), or lie in none ("drop", the published rule of some data sets with a label per clip;
-        refused where frames or points carry the labels).
+      frame_merge: neighboring sensor frames joined into one frame of the clip. Sparse radar needs
+        it.
+      stride: sensor frames between the starts of training windows. More than a window counts as
+        one window, so that no frame lies between two.
+      eval_stride: the same for evaluation. `frames * frame_merge` gives windows that do not
+        overlap.
+      last_window: what happens to the frames after the last whole stride. "add": one more window,
+        which ends with the video. "drop": they lie in no window (the published rule of some data
+        sets with a label per clip; refused where frames or points carry the labels).
       points: N, points of every frame after sampling.
-      channels: names of the extra columns to use, in this order; empty means coordinates only.
+      channels: names of the extra columns to use, in this order. Empty: coordinates only.
       channel_mean: mean of each channel over the training videos (see `with_statistics`).
       channel_std: spread of each channel over the training videos.
-      centre: of a clip: "median" or "mean" of all its points.
-      scale: radius of a clip: "max" (the largest) or "p95" (95th percentile; for wild points).
-      clip_radius: with "p95", points farther than this many radii are pulled in to it.
-      short: videos with fewer frames than a window are left out ("drop", the published rule of
-        MSR-Action3D) or their frames are repeated evenly to fill one window ("repeat"). Where
-        frames or points carry the labels they are always repeated: every label counts.
-      scale_low, scale_high: training multiplies by factors from this range …
-      scale_axes: … every axis by its own ("each") or all by one ("all") …
-      scale_about: … about the centre of the "clip" or of its "first frame".
-      yaw: training turns the clip about the up axis by an angle from `yaw_low` to this, in degrees.
-      yaw_low: None for -`yaw`.
-      up: the axis that points up.
-      turn: deviation of a small rotation about all three axes in training, in degrees; angles
-        beyond three deviations are cut to that.
-      jitter: deviation of the noise that training adds to coordinates, in units of the clip radius.
-      mirror: axis that training mirrors in half of the clips, or "" for none. Off by default: a
+      center: of a clip: "median" or "mean" of all its points.
+      scale: radius of a clip: "max" (the largest) or "p95" (the 95th percentile, for data with
+        outliers).
+      radius_limit: with "p95", points farther than this many radii are pulled in to it.
+      short_clip_policy: what happens to videos with fewer frames than a window. "drop": they are
+        left out (the published rule of MSR-Action3D). "repeat": their frames are repeated evenly to
+        fill one window. Where frames or points carry the labels, "repeat" always holds, since every
+        label counts.
+      scale_min: smallest factor that training scales a clip by.
+      scale_max: largest factor.
+      scale_axes: "each": a factor for each axis. "all": one factor for all.
+      scale_about: what scaling leaves in place: the center of the "clip" or of its "first frame".
+      yaw_max: training rotates the clip about the up axis by an angle from `yaw_min` to this, in
+        degrees.
+      yaw_min: in degrees. None: -`yaw_max`.
+      up_axis: the axis that points up.
+      rotation_std: standard deviation of a small rotation about each of the three axes in training,
+        in degrees. Angles beyond three deviations are cut to that.
+      jitter_std: standard deviation of the noise that training adds to coordinates, in units of the
+        clip's radius.
+      mirror_axis: axis that training mirrors in half of the clips, "" for none. Off by default: a
         mirrored action can be another action. "first point" is what several published loaders do
-        where they mean an axis: they reflect point 0 of every frame through the centre.
-      drop: largest share of the points of a frame that training replaces by the frame's first.
+        where they mean an axis: they reflect point 0 of every frame through the center.
+      point_dropout: largest share of the points of a frame that training replaces by the frame's
+        first point.
     """
 
     frames: int = 24
-    merge: int = 1
-    hop: int = 1
-    eval_hop: int = 1
+    frame_merge: int = 1
+    stride: int = 1
+    eval_stride: int = 1
     last_window: Literal["add", "drop"] = "add"
     points: int = 1024
     channels: tuple[str, ...] = ()
     channel_mean: tuple[float, ...] = ()
     channel_std: tuple[float, ...] = ()
-    centre: Literal["median", "mean"] = "median"
+    center: Literal["median", "mean"] = "median"
     scale: Literal["max", "p95"] = "max"
-    clip_radius: float = 1.2
-    short: Literal["drop", "repeat"] = "drop"
-    scale_low: float = 0.85
-    scale_high: float = 1.15
+    radius_limit: float = 1.2
+    short_clip_policy: Literal["drop", "repeat"] = "drop"
+    scale_min: float = 0.85
+    scale_max: float = 1.15
     scale_axes: Literal["each", "all"] = "each"
     scale_about: Literal["clip", "first frame"] = "clip"
-    yaw: float = 0.0
-    yaw_low: float | None = None
-    up: Literal["x", "y", "z"] = "y"
-    turn: float = 0.0
-    jitter: float = 0.0
-    mirror: Literal["", "x", "y", "z", "first point"] = ""
-    drop: float = 0.0
+    yaw_max: float = 0.0
+    yaw_min: float | None = None
+    up_axis: Literal["x", "y", "z"] = "y"
+    rotation_std: float = 0.0
+    jitter_std: float = 0.0
+    mirror_axis: Literal["", "x", "y", "z", "first point"] = ""
+    point_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("frames", "merge", "hop", "eval_hop", "points"):
+        for name in ("frames", "frame_merge", "stride", "eval_stride", "points"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, it is {getattr(self, name)}.")
         for name, allowed in (
-            ("centre", ("median", "mean")),
+            ("center", ("median", "mean")),
             ("scale", ("max", "p95")),
-            ("short", ("drop", "repeat")),
+            ("short_clip_policy", ("drop", "repeat")),
             ("last_window", ("add", "drop")),
             ("scale_axes", ("each", "all")),
             ("scale_about", ("clip", "first frame")),
-            ("up", AXES),
-            ("mirror", ("", *AXES, "first point")),
+            ("up_axis", AXES),
+            ("mirror_axis", ("", *AXES, "first point")),
         ):
             if getattr(self, name) not in allowed:
                 raise InputError(
                     f"{name} is {getattr(self, name)!r}; use one of "
                     f"{', '.join(repr(value) for value in allowed)}."
                 )
-        if not 0 < self.scale_low <= self.scale_high:
+        if not 0 < self.scale_min <= self.scale_max:
             raise InputError(
-                f"scale_low {self.scale_low} and scale_high {self.scale_high} must be positive "
+                f"scale_min {self.scale_min} and scale_max {self.scale_max} must be positive "
                 "and in this order."
             )
-        if self.clip_radius <= 0 or min(self.jitter, self.yaw, self.turn) < 0:
+        if self.radius_limit <= 0 or min(self.jitter_std, self.yaw_max, self.rotation_std) < 0:
             raise InputError(
-                "clip_radius must be positive; jitter, yaw and turn must not be negative."
+                "radius_limit must be positive; jitter_std, yaw_max and rotation_std must not be "
+                "negative."
             )
-        if not 0 <= self.drop < 1:
-            raise InputError(f"drop is {self.drop}: give a share from 0 to below 1.")
+        if not 0 <= self.point_dropout < 1:
+            raise InputError(
+                f"point_dropout is {self.point_dropout}: give a share from 0 to below 1."
+            )
         if len(set(self.channels)) != len(self.channels):
             raise InputError(f"The channels {', '.join(self.channels)} name one of them twice.")
         if len(self.channel_mean) != len(self.channel_std) or (
@@ -133,7 +144,7 @@ class ClipConfig:
     @property
     def window(self) -> int:
         """Sensor frames of a window."""
-        return self.frames * self.merge
+        return self.frames * self.frame_merge
 
     def with_statistics(self, statistics: ChannelStatistics) -> ClipConfig:
         """This configuration with the mean and spread of its channels filled in."""
@@ -184,16 +195,18 @@ def robust_statistics(
     return ChannelStatistics(channels, tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def window_starts(num_frames: int, config: ClipConfig, hop: int, kind: Kind = "clip") -> np.ndarray:
+def window_starts(
+    num_frames: int, config: ClipConfig, stride: int, kind: Kind = "clip"
+) -> np.ndarray:
     """First sensor frames of the windows of a video of `num_frames`, int32, ascending.
 
-    Every frame lies in a window, but for what `config.short` and `config.last_window` leave out
-    where a clip carries one label.
+    Every frame lies in a window. Where a clip carries one label, `config.short_clip_policy` and
+    `config.last_window` may leave frames out.
 
     Args:
       num_frames: of the video.
       config: length of a window, and what becomes of short videos and last frames.
-      hop: frames between starts; at most a window counts.
+      stride: frames between starts; at most a window counts.
       kind: what carries a label.
 
     Raises:
@@ -204,22 +217,22 @@ def window_starts(num_frames: int, config: ClipConfig, hop: int, kind: Kind = "c
             f"last_window='drop' would leave labels of {kind}s unscored: set last_window='add'."
         )
     if num_frames < config.window:
-        kept = num_frames > 0 and (config.short == "repeat" or kind != "clip")
+        kept = num_frames > 0 and (config.short_clip_policy == "repeat" or kind != "clip")
         return np.zeros(int(kept), np.int32)
     last = num_frames - config.window
-    starts = np.arange(0, last + 1, min(hop, config.window), dtype=np.int32)
+    starts = np.arange(0, last + 1, min(stride, config.window), dtype=np.int32)
     if config.last_window == "add" and starts[-1] != last:
         starts = np.append(starts, np.int32(last))
     return starts
 
 
 def clip_frames(num_frames: int, start: int, config: ClipConfig) -> np.ndarray:
-    """Sensor frames that make each frame of a clip, int32 `[T, merge]`.
+    """Sensor frames that make each frame of a clip, int32 `[T, frame_merge]`.
 
     Args:
       num_frames: of the video; one shorter than the window has its frames repeated evenly.
       start: first sensor frame of the window.
-      config: frames and merge.
+      config: frames and frame_merge.
     """
     frames = start + np.arange(config.window)
     if num_frames < config.window:
@@ -229,7 +242,7 @@ def clip_frames(num_frames: int, start: int, config: ClipConfig) -> np.ndarray:
             f"A window of {config.window} frames from frame {start} leaves a video of "
             f"{num_frames} frames."
         )
-    return frames.reshape(config.frames, config.merge).astype(np.int32)
+    return frames.reshape(config.frames, config.frame_merge).astype(np.int32)
 
 
 def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndarray:
@@ -240,7 +253,7 @@ def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndar
       start: first sensor frame of the window.
       config: see `clip_frames`.
     """
-    # Frame numbers never fall, so merged neighbours are one contiguous range of points.
+    # Frame numbers never fall, so merged neighbors are one contiguous range of points.
     groups = clip_frames(len(offsets) - 1, start, config)
     return np.stack([offsets[groups[:, 0]], offsets[groups[:, -1] + 1]], axis=1)
 
@@ -283,7 +296,7 @@ def sample_clip(
       points: all points of the video `[ΣN, C]`.
       offsets: first point of each sensor frame and the number of points, `[F+1]`.
       start: first sensor frame of the window.
-      config: frames, merge and points.
+      config: frames, frame_merge and points.
       rng: random source of the draw.
     """
     slices = frame_slices(offsets, start, config)
@@ -296,31 +309,31 @@ def sample_clip(
     )
 
 
-def normalise_clip(
+def normalize_clip(
     coordinates: np.ndarray,
     *,
-    centre: str = "median",
+    center: str = "median",
     scale: str = "max",
-    clip_radius: float = 1.2,
+    radius_limit: float = 1.2,
 ) -> np.ndarray:
     """Moves and scales a whole clip `[T, N, 3]` into the unit sphere, float32.
 
-    The centre is the median or the mean of all points. "max" divides by the largest radius. "p95"
-    takes the 95th percentile r of the radii, pulls points farther than `clip_radius`·r in to that
-    radius along their own direction, and divides by `clip_radius`·r.
+    The center is the median or the mean of all points. "max" divides by the largest radius. "p95"
+    takes the 95th percentile r of the radii, pulls points farther than `radius_limit`·r in to that
+    radius along their own direction, and divides by `radius_limit`·r.
     """
     rows = coordinates.reshape(-1, 3)
     # A sum over many rows in float32 loses digits; a median is one of them.
-    middle = np.median(rows, axis=0) if centre == "median" else rows.mean(0, dtype=np.float64)
-    centred = coordinates - middle.astype(coordinates.dtype, copy=False)
-    radius = np.sqrt(np.einsum("tnc,tnc->tn", centred, centred))[..., None]
+    middle = np.median(rows, axis=0) if center == "median" else rows.mean(0, dtype=np.float64)
+    centered = coordinates - middle.astype(coordinates.dtype, copy=False)
+    radius = np.sqrt(np.einsum("tnc,tnc->tn", centered, centered))[..., None]
     if scale == "max":
-        return (centred / max(float(radius.max()), _SMALLEST_SCALE)).astype(np.float32)
-    limit = max(clip_radius * float(np.percentile(radius, 95)), _SMALLEST_SCALE)
-    return (centred / np.maximum(radius, limit)).astype(np.float32)
+        return (centered / max(float(radius.max()), _SMALLEST_SCALE)).astype(np.float32)
+    limit = max(radius_limit * float(np.percentile(radius, 95)), _SMALLEST_SCALE)
+    return (centered / np.maximum(radius, limit)).astype(np.float32)
 
 
-def standardise_channels(channels: np.ndarray, config: ClipConfig) -> np.ndarray:
+def standardize_channels(channels: np.ndarray, config: ClipConfig) -> np.ndarray:
     """Channels `[..., C]` by the training statistics in `config`, clipped to ±`CHANNEL_LIMIT`."""
     if len(config.channel_mean) != len(config.channels):
         raise InputError(
@@ -338,7 +351,7 @@ def augment_clip(
     rng: np.random.Generator,
     chosen: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Random changes of a normalised clip `[T, N, 3]`, the same for all its frames but the noise.
+    """Random changes of a normalized clip `[T, N, 3]`, the same for all its frames but the noise.
 
     Factors, a mirrored axis, turns, noise: each as `config` asks. Factors above 1 may take points
     out of the unit sphere, as they do in the pre-training of the backbones.
@@ -350,33 +363,33 @@ def augment_clip(
       chosen: which point of the video each one is, int `[T, N]`: copies of one point get the same
         noise and so stay copies. None where all are different.
     """
-    up = AXES.index(config.up)
+    up = AXES.index(config.up_axis)
     count = 3 if config.scale_axes == "each" else 1
-    matrix = np.diag(np.broadcast_to(rng.uniform(config.scale_low, config.scale_high, count), 3))
-    mirrored = bool(config.mirror) and rng.random() < 0.5
-    if mirrored and config.mirror in AXES:
-        matrix[AXES.index(config.mirror)] *= -1
-    if config.yaw > 0:
-        low = -config.yaw if config.yaw_low is None else config.yaw_low
-        angle = np.deg2rad(rng.uniform(low, config.yaw))
-        matrix = turn(angle, up) @ matrix
-    if config.turn > 0:
-        angles = np.clip(rng.standard_normal(3), -3, 3) * np.deg2rad(config.turn)
+    matrix = np.diag(np.broadcast_to(rng.uniform(config.scale_min, config.scale_max, count), 3))
+    mirrored = bool(config.mirror_axis) and rng.random() < 0.5
+    if mirrored and config.mirror_axis in AXES:
+        matrix[AXES.index(config.mirror_axis)] *= -1
+    if config.yaw_max > 0:
+        low = -config.yaw_max if config.yaw_min is None else config.yaw_min
+        angle = np.deg2rad(rng.uniform(low, config.yaw_max))
+        matrix = axis_rotation(angle, up) @ matrix
+    if config.rotation_std > 0:
+        angles = np.clip(rng.standard_normal(3), -3, 3) * np.deg2rad(config.rotation_std)
         for axis, angle in enumerate(angles):
-            matrix = turn(angle, axis) @ matrix
+            matrix = axis_rotation(angle, axis) @ matrix
     matrix = matrix.astype(np.float32)
     changed = coordinates @ matrix.T
     if config.scale_about == "first frame":
         fixed = coordinates[0].mean(0)
         changed += fixed - fixed @ matrix.T
-    if mirrored and config.mirror == "first point":
+    if mirrored and config.mirror_axis == "first point":
         changed[:, 0] *= -1
-    if config.jitter > 0:
+    if config.jitter_std > 0:
         noise = rng.standard_normal(changed.shape, np.float32)
         if chosen is not None:
             _, first, same = np.unique(chosen, return_index=True, return_inverse=True)
             noise = noise.reshape(-1, 3)[first[same.reshape(chosen.shape)]]
-        changed = changed + config.jitter * noise
+        changed = changed + config.jitter_std * noise
     return changed.astype(np.float32, copy=False)
 
 
@@ -430,8 +443,8 @@ def make_clip(
       `[T, N]`.
     """
     chosen = sample_clip(points, offsets, start, config, rng)
-    if augment and config.drop > 0:
-        chosen = drop_points(chosen, config.drop, rng)
+    if augment and config.point_dropout > 0:
+        chosen = drop_points(chosen, config.point_dropout, rng)
     labels = np.asarray(labels, np.int32)
     if kind == "frame":
         labels = labels[clip_frames(len(offsets) - 1, start, config)[:, 0]]
@@ -439,18 +452,18 @@ def make_clip(
         labels = labels[chosen]
     # `take` is three times as fast as indexing with an array of rows.
     sampled = points.take(chosen, axis=0)
-    coordinates = normalise_clip(
+    coordinates = normalize_clip(
         sampled[..., :3],
-        centre=config.centre,
+        center=config.center,
         scale=config.scale,
-        clip_radius=config.clip_radius,
+        radius_limit=config.radius_limit,
     )
     if augment:
         coordinates = augment_clip(coordinates, config, rng, chosen)
     columns = list(columns)
     if not columns:
         return np.ascontiguousarray(coordinates), labels
-    channels = standardise_channels(sampled[..., columns], config)
+    channels = standardize_channels(sampled[..., columns], config)
     return np.concatenate([coordinates, channels], axis=-1), labels
 
 

@@ -42,7 +42,7 @@ class ClipSource:
     """
 
     def __init__(self, videos: VideoSource, config: ClipConfig, *, training: bool):
-        """Lists the windows, every `config.hop` (training) or `config.eval_hop` frames.
+        """Lists the windows, every `config.stride` (training) or `config.eval_stride` frames.
 
         Raises:
           InputError: no video is long enough, a channel is unknown or without statistics.
@@ -50,18 +50,18 @@ class ClipSource:
         self.videos = videos
         self.config = config
         self._columns = channel_positions(videos.columns, config)
-        if videos.kind == "frame" and config.merge > 1:
+        if videos.kind == "frame" and config.frame_merge > 1:
             raise InputError(
-                f"Frames of {videos.name} carry labels, so they cannot be merged: set merge=1, and "
-                "merge sensor frames when the data set is prepared."
+                f"Frames of {videos.name} carry labels, so they cannot be merged: set "
+                "frame_merge=1, and merge sensor frames when the data set is prepared."
             )
         if len(config.channel_mean) != len(config.channels):
             raise InputError(
                 f"The channels {config.channels} have no training statistics: call "
                 "`config.with_statistics(channel_statistics(training_videos))` first."
             )
-        hop = config.hop if training else config.eval_hop
-        starts = [window_starts(int(n), config, hop, videos.kind) for n in videos.num_frames]
+        stride = config.stride if training else config.eval_stride
+        starts = [window_starts(int(n), config, stride, videos.kind) for n in videos.num_frames]
         counts = np.array([len(part) for part in starts])
         self.windows = np.stack(
             [np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)], axis=1
@@ -73,7 +73,7 @@ class ClipSource:
             raise InputError(
                 f"None of the {len(videos)} videos of {videos.name} has the {config.window} frames "
                 f"of a window (the longest has {int(videos.num_frames.max())}): use fewer frames "
-                "(--frames), or short='repeat' in the task's configuration."
+                "(--frames), or short_clip_policy='repeat' in the task's configuration."
             )
 
     def __len__(self) -> int:
@@ -230,7 +230,7 @@ def eval_batches(
 
     Args:
       videos: the videos to evaluate on.
-      config: the form of the clips; windows start every `config.eval_hop` frames.
+      config: the form of the clips; windows start every `config.eval_stride` frames.
       batch_size: clips of a global batch, the same for every batch.
       process_index, process_count: this host and the number of hosts, which all get as many
         batches.

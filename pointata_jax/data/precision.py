@@ -1,6 +1,6 @@
 """Numbers of any real type become the float32 that is stored and computed with, without loss.
 
-float32 tells about 16 million steps apart between zero and the largest value. Metres of a map
+float32 tells about 16 million steps apart between zero and the largest value. Meters of a map
 projection (UTM), millimeters of a large hall or seconds since 1970 need more. Files hold such
 numbers in wider types, and what was lost in a cast no later centering brings back.
 """

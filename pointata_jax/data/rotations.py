@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-def turn(angle: ArrayLike, axis: int) -> np.ndarray:
+def axis_rotation(angle: ArrayLike, axis: int) -> np.ndarray:
     """Right-handed turn about one axis: [...] radians -> [..., 3, 3]."""
     angle = np.asarray(angle)
     one, two = (axis + 1) % 3, (axis + 2) % 3

@@ -1,7 +1,7 @@
 """One schema for every data set of point-cloud videos, so that a new data set is one builder.
 
 A video is stored flat: the points of all its frames in one array and the number of points of every
-frame in another. (Ragged nesting cannot be serialised by tfds, and a flat array reads fastest.)
+frame in another. (Ragged nesting cannot be serialized by tfds, and a flat array reads fastest.)
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pointata_jax.errors import InputError
 
 
 def read_depth_image(path: Path) -> np.ndarray:
-    """The numbers of a depth image as they are (commonly millimetres, 0 for none), int32 [H, W].
+    """The numbers of a depth image as they are (commonly millimeters, 0 for none), int32 [H, W].
 
     Raises:
       InputError: Pillow is not installed, or the image is missing, damaged or not of 16 bits.

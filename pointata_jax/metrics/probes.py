@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 
-def standardise(features: np.ndarray) -> np.ndarray:
+def standardize(features: np.ndarray) -> np.ndarray:
     """Zero mean and unit deviation per feature, `[S, D] -> [S, D]` (constant features become 0)."""
     features = np.asarray(features, np.float64)
     deviation = features.std(0)
     return (features - features.mean(0)) / np.where(deviation > 1e-12, deviation, 1.0)
 
 
-def nearest_neighbour_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """Leave-one-out accuracy (per cent) of the nearest neighbour (cosine, standardised)."""
-    unit = standardise(features)
+def nearest_neighbor_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+    """Leave-one-out accuracy (per cent) of the nearest neighbor (cosine, standardized)."""
+    unit = standardize(features)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
@@ -32,7 +32,7 @@ def ridge_accuracy(
 ) -> float:
     """Cross-validated accuracy (per cent) of a ridge classifier on one-hot targets.
 
-    Features `[S, D]` are standardised by each training fold; `penalty` is per feature, so the
+    Features `[S, D]` are standardized by each training fold; `penalty` is per feature, so the
     strength does not depend on D. Mean over `seeds` of the fold assignment.
     """
     labels = np.asarray(labels)

@@ -42,7 +42,7 @@ def save_backbone(
       path: the `.safetensors` file to write.
       config: architecture; stored as JSON under the metadata key `config`.
       variables: trees as `Backbone(config).init` makes them.
-      metadata: further strings to keep (source, licence, command …).
+      metadata: further strings to keep (source, license, command …).
     """
     from safetensors.numpy import save_file
 

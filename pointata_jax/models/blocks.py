@@ -2,7 +2,7 @@
 
 ReCon ("Contrast with Reconstruct", Qi et al., ICML 2023; `models/transformer.py` of qizekun/ReCon)
 differs from Point-MAE in two ways that leave no trace in the shapes of the weights they share: the
-residual is taken from the *normalised* input, x <- LN(x) + attention(LN(x)), and the global tokens
+residual is taken from the *normalized* input, x <- LN(x) + attention(LN(x)), and the global tokens
 (class, image, text) run in a stream of their own, which reads the patch tokens by cross-attention
 and which the patch tokens never see.
 """

@@ -94,12 +94,12 @@ class SemanticSegmentationHead(nn.Module):
 
     Tokens are propagated to the points of their frame by three-nearest inverse-distance
     interpolation (PointNet++, Qi et al. 2017, §3.4) and meet there what the point itself says: its
-    coordinates, its channels and its place relative to the nearest centre.
+    coordinates, its channels and its place relative to the nearest center.
 
     Attributes:
       num_classes: number of logits.
       anchor_stride: every how many frames an anchor is placed; frames without one use the nearest.
-      radius: of the tubes; the unit of the place relative to a centre.
+      radius: of the tubes; the unit of the place relative to a center.
       hidden: width of the layers at the points.
       dropout: rate before the last layer while training.
     """
@@ -114,7 +114,7 @@ class SemanticSegmentationHead(nn.Module):
     def __call__(
         self,
         levels: list[jax.Array],
-        centres: jax.Array,
+        centers: jax.Array,
         clip: jax.Array,
         train: bool = False,
     ) -> jax.Array:
@@ -122,7 +122,7 @@ class SemanticSegmentationHead(nn.Module):
 
         Args:
           levels: tokens `[B, T', n, D]` after some of the blocks.
-          centres: `[B, T', n, 3]`.
+          centers: `[B, T', n, 3]`.
           clip: the clip that the tokens were made of.
           train: BatchNorm on batch statistics, dropout on.
         """
@@ -130,13 +130,13 @@ class SemanticSegmentationHead(nn.Module):
         tokens = batch_norm(train, "norm")(jnp.concatenate(levels, axis=-1))
         # Interpolation is linear, so the wide tokens are narrowed first.
         tokens = nn.Dense(self.hidden, name="tokens")(tokens)
-        weights = anchor_weights(num_frames, centres.shape[1], self.anchor_stride)
+        weights = anchor_weights(num_frames, centers.shape[1], self.anchor_stride)
         nearest = weights.argmax(1)
-        different = ~ops.repeated_points(centres)[:, nearest]
-        centres, tokens = centres[:, nearest], tokens[:, nearest]
+        different = ~ops.repeated_points(centers)[:, nearest]
+        centers, tokens = centers[:, nearest], tokens[:, nearest]
         xyz = clip[..., :3]
-        spread = ops.three_nn_interpolate(xyz, centres, tokens, valid=different)
-        place = xyz - ops.gather(centres, ops.knn(xyz, centres, 1)[..., 0])
+        spread = ops.three_nn_interpolate(xyz, centers, tokens, valid=different)
+        place = xyz - ops.gather(centers, ops.knn(xyz, centers, 1)[..., 0])
         own = jnp.concatenate([clip, place / self.radius], axis=-1)
         rows = spread + nn.Dense(self.hidden, use_bias=False, name="points")(own)
         rows = nn.relu(batch_norm(train, "point_norm_0")(rows)).reshape(-1, self.hidden)

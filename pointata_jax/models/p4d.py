@@ -1,6 +1,6 @@
 """P4D embedder: a point-cloud clip becomes tokens, one per spatio-temporal tube.
 
-A tube (Fan et al., "Point 4D Transformer Networks", CVPR 2021) is a centre on an anchor frame with
+A tube (Fan et al., "Point 4D Transformer Networks", CVPR 2021) is a center on an anchor frame with
 its nearest points in that frame and in the two frames beside it. The network on a tube is the
 mini-PointNet of Point-MAE with more inputs, so that its tokens live where the frozen backbone's
 own patch tokens do, and so that it can start from the backbone's own weights
@@ -41,13 +41,13 @@ class P4DConfig:
 
     Attributes:
       width: token width D.
-      num_centres: tokens n per anchor frame.
+      num_centers: tokens n per anchor frame.
       neighbors: points k taken from each of the three frames of a tube.
-      radius: radius of a tube in the units of the (normalised) clip.
+      radius: radius of a tube in the units of the (normalized) clip.
       channels: extra channels C of a point besides x, y, z.
       anchor_stride: every how many frames an anchor is placed, the first on frame 0.
       widths: hidden widths (w0, w1, w2).
-      normalization: "layer" for LayerNorm, "none" when a backbone's normalisations are folded into
+      normalization: "layer" for LayerNorm, "none" when a backbone's normalizations are folded into
         the weights.
       max_displacement: longest displacement in radii. Where a ball is empty the nearest point
         stands in, and that may be as far away as the clip is wide; beyond this length only its
@@ -55,7 +55,7 @@ class P4DConfig:
     """
 
     width: int = 384
-    num_centres: int = 64
+    num_centers: int = 64
     neighbors: int = 8
     radius: float = 0.2
     channels: int = 0
@@ -70,7 +70,7 @@ class P4DConfig:
                 f"embedder normalization {self.normalization!r} is unknown: "
                 f"choose one of {', '.join(NORMALIZATIONS)}."
             )
-        for name in ("num_centres", "neighbors", "anchor_stride", "radius"):
+        for name in ("num_centers", "neighbors", "anchor_stride", "radius"):
             if getattr(self, name) <= 0:
                 raise InputError(
                     f"embedder {name} is {getattr(self, name)}: give a positive number."
@@ -94,55 +94,55 @@ def check_clip(clip: jax.Array, config: P4DConfig) -> None:
             f"and {config.channels} extra channels: give clips [B, T, N, {3 + config.channels}] or "
             f"set channels={clip.shape[-1] - 3} in the configuration."
         )
-    needed = max(config.neighbors, config.num_centres)
+    needed = max(config.neighbors, config.num_centers)
     if clip.shape[2] < needed:
         raise InputError(
             f"frames of a clip hold {clip.shape[2]} points, fewer than the {needed} that "
-            f"{config.num_centres} centres and {config.neighbors} neighbours need: sample more "
-            "points per frame, or lower num_centres or neighbors."
+            f"{config.num_centers} centers and {config.neighbors} neighbors need: sample more "
+            "points per frame, or lower num_centers or neighbors."
         )
 
 
-def anchor_centres(xyz: jax.Array, num_centres: int) -> jax.Array:
-    """Farthest-point centres of frames, `[..., N, 3] -> [..., n, 3]`.
+def anchor_centers(xyz: jax.Array, num_centers: int) -> jax.Array:
+    """Farthest-point centers of frames, `[..., N, 3] -> [..., n, 3]`.
 
     The walk starts at the point farthest from the clip's origin, so the result is a function of the
     set of points and not of their order. A frame with fewer than n distinct points repeats its
     starting point, for the same reason.
     """
     start = jnp.argmax(jnp.square(xyz).sum(-1), axis=-1).astype(jnp.int32)
-    chosen = ops.farthest_point_sample(xyz, num_centres, start=start)
-    centres = ops.gather(xyz, chosen)
-    return jnp.where(ops.repeated_points(centres)[..., None], centres[..., :1, :], centres)
+    chosen = ops.farthest_point_sample(xyz, num_centers, start=start)
+    centers = ops.gather(xyz, chosen)
+    return jnp.where(ops.repeated_points(centers)[..., None], centers[..., :1, :], centers)
 
 
 def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
     """Cuts a clip into tubes.
 
     Args:
-      clip: `[B, T, N, 3+C]`, normalised.
-      config: n centres, k neighbours in each frame, radius, stride.
+      clip: `[B, T, N, 3+C]`, normalized.
+      config: n centers, k neighbors in each frame, radius, stride.
 
     Returns:
-      Tubes `[B, T', n, 3k, 4+C]` – displacement from the centre in radii, half the frame offset,
-      channels; ordered by frame, then by distance – and centres `[B, T', n, 3]`. A frame before the
-      first or after the last is replaced by its neighbour but keeps its offset. A point that equals
+      Tubes `[B, T', n, 3k, 4+C]` – displacement from the center in radii, half the frame offset,
+      channels; ordered by frame, then by distance – and centers `[B, T', n, 3]`. A frame before the
+      first or after the last is replaced by its neighbor but keeps its offset. A point that equals
       another of its frame in all columns is a copy (sparse frames are filled up with them) and
       counts once. A frame with fewer than k different points in the ball repeats the nearest one,
       which a maximum does not notice; with none, the nearest point of the frame stands in (see
       `P4DConfig.max_displacement`).
     """
     batch, num_frames, num_points, _ = clip.shape
-    n, k = config.num_centres, config.neighbors
+    n, k = config.num_centers, config.neighbors
     xyz = jax.lax.stop_gradient(clip[..., :3])
     anchors = np.arange(0, num_frames, config.anchor_stride)
     frames = np.clip(anchors[:, None] + np.asarray(TUBE_OFFSETS), 0, num_frames - 1)
     tube_frames = len(TUBE_OFFSETS)
 
-    centres = anchor_centres(xyz[:, anchors], n)
+    centers = anchor_centers(xyz[:, anchors], n)
     different = ~ops.repeated_points(clip)
     # One search over the batch, all anchors and the three frames of each.
-    asked = jnp.broadcast_to(centres[:, :, None], (batch, len(anchors), tube_frames, n, 3))
+    asked = jnp.broadcast_to(centers[:, :, None], (batch, len(anchors), tube_frames, n, 3))
     found = ops.ball_query(
         asked,
         xyz[:, frames],
@@ -158,19 +158,19 @@ def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
         clip.reshape(batch, num_frames * num_points, -1), found.reshape(batch, -1)
     ).reshape(batch, len(anchors), n, tube_frames * k, -1)
 
-    displacement = (points[..., :3] - centres[..., None, :]) / config.radius
+    displacement = (points[..., :3] - centers[..., None, :]) / config.radius
     squared = jnp.square(displacement).sum(-1, keepdims=True)
     limit = config.max_displacement
     displacement *= limit / jnp.sqrt(jnp.maximum(squared, limit**2))
     offsets = np.repeat(np.asarray(TUBE_OFFSETS, np.float32) * TIME_SCALE, k)
     time = jnp.broadcast_to(offsets[:, None].astype(clip.dtype), (*points.shape[:-1], 1))
-    return jnp.concatenate([displacement, time, points[..., 3:]], axis=-1), centres
+    return jnp.concatenate([displacement, time, points[..., 3:]], axis=-1), centers
 
 
 class P4DEmbedder(nn.Module):
-    """Tokens of a clip, `[B, T, N, 3+C] -> ([B, T', n, D], centres [B, T', n, 3])`.
+    """Tokens of a clip, `[B, T, N, 3+C] -> ([B, T', n, D], centers [B, T', n, 3])`.
 
-    Per neighbour h = Dense(ReLU(norm(Dense(input)))), g = max of h over the tube; the token is the
+    Per neighbor h = Dense(ReLU(norm(Dense(input)))), g = max of h over the tube; the token is the
     maximum over the tube of Dense(ReLU(norm(W_g g + W_h h))). The last Dense is called "out".
     """
 
@@ -247,12 +247,12 @@ class P4DEmbedder(nn.Module):
         return tokens.reshape(*lead, self.config.width)
 
     def __call__(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Tokens `[B, T', n, D]` and centres `[B, T', n, 3]`; `InputError` on a wrong shape."""
+        """Tokens `[B, T', n, D]` and centers `[B, T', n, 3]`; `InputError` on a wrong shape."""
         check_clip(clip, self.config)
-        neighborhoods, centres = tubes(clip, self.config)
-        batch, anchors, n = centres.shape[:3]
+        neighborhoods, centers = tubes(clip, self.config)
+        batch, anchors, n = centers.shape[:3]
         tokens = self.encode(neighborhoods.reshape(batch, anchors * n, *neighborhoods.shape[3:]))
-        return tokens.reshape(batch, anchors, n, self.config.width), centres
+        return tokens.reshape(batch, anchors, n, self.config.width), centers
 
 
 def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DConfig) -> dict:
@@ -271,11 +271,11 @@ def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DCon
       The parameter tree of `P4DEmbedder(config)`.
 
     Raises:
-      InputError: if normalisation or widths do not fit.
+      InputError: if normalization or widths do not fit.
     """
     if config.normalization != "none":
         raise InputError(
-            "an embedder copied from the backbone carries the backbone's normalisation inside its "
+            "an embedder copied from the backbone carries the backbone's normalization inside its "
             f"weights, but the configuration says normalization={config.normalization!r}: "
             'set normalization="none" (embedder_normalization of a PointATAConfig).'
         )

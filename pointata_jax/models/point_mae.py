@@ -4,7 +4,7 @@ Architecture of "Masked Autoencoders for Point Cloud Self-supervised Learning" (
 2022), the trunk that Point-BERT, ReCon and ULIP share: farthest-point groups, a mini-PointNet per
 group, a position MLP whose output is added again at the input of *every* block, pre-norm blocks
 with a bias-free qkv projection and exact GELU, and a final LayerNorm. What the relatives add –
-Point-BERT's narrower embedder, class, image and text tokens, colours, ReCon's blocks – are fields
+Point-BERT's narrower embedder, class, image and text tokens, colors, ReCon's blocks – are fields
 of `BackboneConfig`.
 """
 
@@ -129,24 +129,24 @@ PRESETS: dict[str, BackboneConfig] = {
 def group_points(
     points: jax.Array, num_groups: int, group_size: int, *, skip_radius_sq: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
-    """Cuts clouds `[..., N, 3(+C)]` into patches around farthest-point centres.
+    """Cuts clouds `[..., N, 3(+C)]` into patches around farthest-point centers.
 
     Args:
       points: clouds; the first three columns are coordinates (unit sphere).
       num_groups: patches G.
-      group_size: points M of a patch, the nearest to its centre, sorted by distance.
+      group_size: points M of a patch, the nearest to its center, sorted by distance.
       skip_radius_sq: see `ops.farthest_point_sample`; 1e-3 repeats the CUDA kernel's rule.
 
     Returns:
-      Neighbourhoods `[..., G, M, 3(+C)]`, coordinates relative to the centre, and centres
+      Neighborhoods `[..., G, M, 3(+C)]`, coordinates relative to the center, and centers
       `[..., G, 3]`.
     """
     xyz = points[..., :3]
     chosen = ops.farthest_point_sample(xyz, num_groups, skip_radius_sq=skip_radius_sq)
-    centres = ops.gather(xyz, chosen)
-    patches = ops.gather(points, ops.knn(centres, xyz, group_size))
-    local = patches[..., :3] - centres[..., None, :]
-    return jnp.concatenate([local, patches[..., 3:]], axis=-1), centres
+    centers = ops.gather(xyz, chosen)
+    patches = ops.gather(points, ops.knn(centers, xyz, group_size))
+    local = patches[..., :3] - centers[..., None, :]
+    return jnp.concatenate([local, patches[..., 3:]], axis=-1), centers
 
 
 class PatchEmbedder(nn.Module):
@@ -181,13 +181,13 @@ class PatchEmbedder(nn.Module):
 
 
 class PositionMLP(nn.Module):
-    """Position embedding of centres, `[..., 3] -> [..., D]`."""
+    """Position embedding of centers, `[..., 3] -> [..., D]`."""
 
     width: int
 
     @nn.compact
-    def __call__(self, centres: jax.Array) -> jax.Array:
-        hidden = nn.gelu(nn.Dense(128, name="dense_0")(centres), approximate=False)
+    def __call__(self, centers: jax.Array) -> jax.Array:
+        hidden = nn.gelu(nn.Dense(128, name="dense_0")(centers), approximate=False)
         return nn.Dense(self.width, name="dense_1")(hidden)
 
 
@@ -228,16 +228,16 @@ class Backbone(nn.Module):
         return tokens if self.config.embedder_output is None else self.reduce_dim(tokens)
 
     def embed(self, points: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Tokens `[..., G, D]` before the blocks, and their centres `[..., G, 3]`."""
+        """Tokens `[..., G, D]` before the blocks, and their centers `[..., G, 3]`."""
         cfg = self.config
         if points.shape[-1] != cfg.input_channels:
             raise InputError(
                 f"points have {points.shape[-1]} columns, but this backbone reads "
                 f"{cfg.input_channels}: coordinates first, then "
-                f"{cfg.input_channels - 3} further ones (colours)."
+                f"{cfg.input_channels - 3} further ones (colors)."
             )
-        patches, centres = group_points(points, cfg.num_groups, cfg.group_size)
-        return self.tokens(patches, train), centres
+        patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
+        return self.tokens(patches, train), centers
 
     def global_rows(self, batch: int) -> tuple[jax.Array, jax.Array] | None:
         """Global tokens and their positions, each `[batch, p, D]`; None where there are none."""
@@ -248,12 +248,12 @@ class Backbone(nn.Module):
         tokens, positions = (jnp.broadcast_to(stacked, shape) for stacked in rows)
         return tokens, positions
 
-    def encode(self, tokens: jax.Array, centres: jax.Array) -> jax.Array:
-        """Blocks and final norm on tokens `[b, n, D]` at centres `[b, n, 3]`.
+    def encode(self, tokens: jax.Array, centers: jax.Array) -> jax.Array:
+        """Blocks and final norm on tokens `[b, n, D]` at centers `[b, n, 3]`.
 
         The p global tokens (class, image, text) come first in the result: `[b, p + n, D]`.
         """
-        position = self.position(centres)
+        position = self.position(centers)
         rows = self.global_rows(tokens.shape[0])
         if rows is not None:
             tokens = jnp.concatenate([rows[0], tokens], axis=1)
@@ -264,10 +264,10 @@ class Backbone(nn.Module):
 
     def __call__(self, points: jax.Array, train: bool = False) -> jax.Array:
         """Final tokens `[..., p + G, D]` of clouds `[..., N, 3(+C)]` in the unit sphere."""
-        tokens, centres = self.embed(points, train)
+        tokens, centers = self.embed(points, train)
         lead = tokens.shape[:-2]
         flat = self.encode(
-            tokens.reshape(-1, *tokens.shape[-2:]), centres.reshape(-1, *centres.shape[-2:])
+            tokens.reshape(-1, *tokens.shape[-2:]), centers.reshape(-1, *centers.shape[-2:])
         )
         return flat.reshape(*lead, *flat.shape[-2:])
 
@@ -305,23 +305,23 @@ class MaskedAutoencoder(nn.Module):
 
         Returns:
           `visible` tokens after the encoder `[B, G - m, D]`, `decoded` tokens `[B, m, D]`,
-          `rebuilt` and `target` patches `[B, m, M, 3]` relative to their centres.
+          `rebuilt` and `target` patches `[B, m, M, 3]` relative to their centers.
         """
         cfg = self.config
-        patches, centres = group_points(points, cfg.num_groups, cfg.group_size)
+        patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
         # A stable sort keeps the patches' order on both sides of the mask.
         order = jnp.argsort(mask, axis=1, stable=True)
         num_visible = cfg.num_groups - num_masked
         patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
-        centres = jnp.take_along_axis(centres, order[:, :, None], axis=1)
+        centers = jnp.take_along_axis(centers, order[:, :, None], axis=1)
         visible = self.backbone.encode(
-            self.backbone.tokens(patches[:, :num_visible], train), centres[:, :num_visible]
+            self.backbone.tokens(patches[:, :num_visible], train), centers[:, :num_visible]
         )
         # The decoder never sees the global tokens (class, image, text).
         visible = visible[:, len(cfg.global_tokens) :]
         hidden = jnp.broadcast_to(self.mask_token, (points.shape[0], num_masked, cfg.width))
         x = jnp.concatenate([visible, hidden], axis=1)
-        position = self.decoder_position(centres)
+        position = self.decoder_position(centers)
         for block in self.decoder_blocks:
             x = block(x + position)
         decoded = self.decoder_norm(x[:, num_visible:])

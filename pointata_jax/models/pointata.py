@@ -46,14 +46,14 @@ class PointATAConfig:
       channels: extra channels C of a point besides x, y, z.
       num_anchors: anchor frames T' of a clip, ceil(T / anchor_stride).
       anchor_stride: every how many frames an anchor is placed.
-      num_centres: tokens n per anchor frame.
-      neighbors: points k per centre from each of the three frames of a tube.
-      radius: radius of a tube in units of the normalised clip.
+      num_centers: tokens n per anchor frame.
+      neighbors: points k per center from each of the three frames of a tube.
+      radius: radius of a tube in units of the normalized clip.
       embedder_normalization: "layer", or "none" for an embedder copied from the backbone, which
         also has the hidden widths of the backbone's (see `p4d`).
       bottleneck: inner width r of the point-video adapters.
       sce_bottleneck: inner width of the spatial-context encoder.
-      sce_neighbors: neighbouring tokens that it looks at.
+      sce_neighbors: neighboring tokens that it looks at.
       pva_dilations: distances in anchor frames, cycled over the blocks; (1, 2, 4, 8) for clips
         longer than about 25 anchor frames, which kernel 3 in 12 blocks cannot span.
       adapter_scale: factor on the branch of every point-video adapter.
@@ -71,7 +71,7 @@ class PointATAConfig:
     channels: int = 0
     num_anchors: int = 12
     anchor_stride: int = 2
-    num_centres: int = 64
+    num_centers: int = 64
     neighbors: int = 8
     radius: float = 0.2
     embedder_normalization: str = "layer"
@@ -97,10 +97,10 @@ class PointATAConfig:
             raise InputError(
                 f"pva_dilations is {self.pva_dilations}: give at least one positive distance."
             )
-        if self.use_sce and self.sce_neighbors >= self.num_centres:
+        if self.use_sce and self.sce_neighbors >= self.num_centers:
             raise InputError(
                 f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
-                f"but num_centres={self.num_centres}: lower sce_neighbors or set use_sce=False."
+                f"but num_centers={self.num_centers}: lower sce_neighbors or set use_sce=False."
             )
         _ = self.p4d  # Its own checks.
 
@@ -117,7 +117,7 @@ class PointATAConfig:
         widths = (max(width // 6, 1), max(width // 3, 1), max(2 * width // 3, 1))
         return P4DConfig(
             width=width,
-            num_centres=self.num_centres,
+            num_centers=self.num_centers,
             neighbors=self.neighbors,
             radius=self.radius,
             channels=self.channels,
@@ -155,7 +155,7 @@ class PointATA(nn.Module):
 
     Parameters: "backbone" (position MLP, blocks and norm under the names of the backbone file),
     "embedder", "pva_0" …, "sce", "sce_gates", "temporal_embedding", "head". BatchNorm statistics
-    exist under "head" only. Clips must be normalised: one centre and one scale per clip, so that
+    exist under "head" only. Clips must be normalized: one center and one scale per clip, so that
     the clip fits the unit sphere that the position MLP was trained on.
     """
 
@@ -203,8 +203,8 @@ class PointATA(nn.Module):
             return head(self.features(clip, train), train)
         if self.config.kind == "frame":
             return head(self.features(clip, train), clip.shape[1], train)
-        levels, centres = self._levels(clip, self._head_levels, train)
-        return head(levels, centres, clip, train)
+        levels, centers = self._levels(clip, self._head_levels, train)
+        return head(levels, centers, clip, train)
 
     @property
     def _head_levels(self) -> tuple[int, ...]:
@@ -213,15 +213,15 @@ class PointATA(nn.Module):
         return tuple(sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)}))
 
     def tokens(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Embedder only: tokens `[B, T', n, D]` and centres `[B, T', n, 3]`."""
-        tokens, centres = self.embedder(clip)
+        """Embedder only: tokens `[B, T', n, D]` and centers `[B, T', n, 3]`."""
+        tokens, centers = self.embedder(clip)
         if tokens.shape[1] != self.config.num_anchors:
             raise InputError(
                 f"a clip of {clip.shape[1]} frames has {tokens.shape[1]} anchor frames at stride "
                 f"{self.config.anchor_stride}, but the model was built for "
                 f"{self.config.num_anchors}: cut clips to that length or set num_anchors."
             )
-        return tokens, centres
+        return tokens, centers
 
     def features(self, clip: jax.Array, train: bool = False) -> jax.Array:
         """Tokens `[B, T', n, D]` after the adapted backbone and its final norm."""
@@ -230,16 +230,16 @@ class PointATA(nn.Module):
     def _levels(
         self, clip: jax.Array, blocks: tuple[int, ...], train: bool
     ) -> tuple[list[jax.Array], jax.Array]:
-        """Tokens after each of `blocks`, all through the final norm, and the centres."""
+        """Tokens after each of `blocks`, all through the final norm, and the centers."""
         cfg = self.config
-        x, centres = self.tokens(clip)
+        x, centers = self.tokens(clip)
         x = x + self.temporal_embedding[:, None]
-        position = self.backbone.position(centres)
+        position = self.backbone.position(centers)
         # Tables once per clip; every block reads the one of its dilation.
         tables = {}
         if cfg.use_pva:
-            tables = {d: temporal_correspondence(centres, d) for d in sorted(set(self.dilations))}
-        neighbors = spatial_neighbors(centres, cfg.sce_neighbors) if cfg.use_sce else None
+            tables = {d: temporal_correspondence(centers, d) for d in sorted(set(self.dilations))}
+        neighbors = spatial_neighbors(centers, cfg.sce_neighbors) if cfg.use_sce else None
 
         def adapted_block(
             model: PointATA, x: jax.Array, rows: jax.Array | None, index: int
@@ -249,11 +249,11 @@ class PointATA(nn.Module):
                 x = model.pva[index](x, tables[model.dilations[index]], train)
             if neighbors is not None:
                 gate = model.sce_gates[index]
-                x = x + gate * model.sce(x, centres, neighbors, train)
+                x = x + gate * model.sce(x, centers, neighbors, train)
             block = model.backbone.blocks[index]
             if rows is None or global_rows is None:
                 return block(_fold(x)).reshape(x.shape), None
-            # Global tokens run beside every frame's own; adapters work on tokens with a centre.
+            # Global tokens run beside every frame's own; adapters work on tokens with a center.
             out = block(jnp.concatenate([rows + global_rows[1], _fold(x)], axis=1))
             return out[:, rows.shape[1] :].reshape(x.shape), out[:, : rows.shape[1]]
 
@@ -265,7 +265,7 @@ class PointATA(nn.Module):
             x, rows = step(self, x, rows, index)
             if index in blocks:
                 levels.append(self.backbone.norm(x))
-        return levels, centres
+        return levels, centers
 
     def frozen_features(self, clip: jax.Array) -> jax.Array:
         """`features` of the bare frozen backbone on the same tokens: no adapters, no time.
@@ -273,8 +273,8 @@ class PointATA(nn.Module):
         An untrained `features` equals this bit for bit (to rounding, where the backbone has global
         tokens).
         """
-        tokens, centres = self.tokens(clip)
-        final = self.backbone.encode(_fold(tokens), _fold(centres))
+        tokens, centers = self.tokens(clip)
+        final = self.backbone.encode(_fold(tokens), _fold(centers))
         return final[:, len(self.config.backbone.global_tokens) :].reshape(tokens.shape)
 
 

@@ -43,7 +43,7 @@ def parameter_counts(model: PointATAConfig | Mapping[str, Any]) -> dict[str, int
     """
     if isinstance(model, PointATAConfig):
         frames = (model.num_anchors - 1) * model.anchor_stride + 1
-        points = max(model.num_centres, model.neighbors)
+        points = max(model.num_centers, model.neighbors)
         clip = jax.ShapeDtypeStruct((1, frames, points, 3 + model.channels), jnp.float32)
         variables = jax.eval_shape(PointATA(model).init, jax.random.key(0), clip)
     else:

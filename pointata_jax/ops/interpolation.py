@@ -25,7 +25,7 @@ def three_nn_interpolate(
 ) -> jax.Array:
     """Interpolate features at `targets` from the three nearest `sources`, by inverse distance.
 
-    The weights are `1 / (d + 1e-8)`, normalised over the three (PointNet++ feature propagation).
+    The weights are `1 / (d + 1e-8)`, normalized over the three (PointNet++ feature propagation).
     Differentiable in all three arrays; at coincident points, where the distance has a cusp, its
     derivative is taken as zero.
 
@@ -55,7 +55,7 @@ def three_nn_interpolate(
     if coarser.shape[-2] < 3:
         raise InputError(
             f"three_nn_interpolate needs at least 3 sources, got {coarser.shape[-2]}; "
-            f"sample more centres."
+            f"sample more centers."
         )
     lead = common_axes(
         ("targets", finer.shape[:-2]),
@@ -73,7 +73,7 @@ def three_nn_interpolate(
         # The square root's slope at 0 is infinite; the inner where keeps it out of the gradient.
         d = jnp.where(d > 0, jnp.sqrt(jnp.where(d > 0, d, 1.0)), 0.0)
     d = d + EPSILON
-    # 1/d_i normalised, multiplied through by the product of all: the reciprocals reach 1e8 at
+    # 1/d_i normalized, multiplied through by the product of all: the reciprocals reach 1e8 at
     # coincident points, where their gradients would cancel to noise.
     others = d[..., (1, 2, 0)] * d[..., (2, 0, 1)]
     weights = others / jnp.sum(others, axis=-1, keepdims=True)

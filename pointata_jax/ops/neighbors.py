@@ -1,4 +1,4 @@
-"""Neighbours of centres in a cloud: ball query, k nearest, and the gather that uses them."""
+"""Neighbors of centers in a cloud: ball query, k nearest, and the gather that uses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_count, as_points, common_axes
 from pointata_jax.ops.selection import argmax, top_k
 
-# Distances held at a time (4 MB in float32): more than that is worked off in blocks of centres. On
+# Distances held at a time (4 MB in float32): more than that is worked off in blocks of centers. On
 # a CPU this is faster too, by up to 3 times, because a block stays near the cache.
 BLOCK_ELEMENTS = 1 << 20
 
@@ -29,7 +29,7 @@ def ball_query(
     empty: Literal["nearest", "zero"] = "nearest",
     valid: ArrayLike | None = None,
 ) -> jax.Array:
-    """Indices of k points strictly inside the ball of `radius` around each centre.
+    """Indices of k points strictly inside the ball of `radius` around each center.
 
     A ball with fewer than k points repeats its first one. Carries no gradient.
 
@@ -71,7 +71,7 @@ def ball_query(
 def knn(
     centers: ArrayLike, points: ArrayLike, k: int, *, valid: ArrayLike | None = None
 ) -> jax.Array:
-    """Indices of the k points nearest to each centre, nearest first, ties by the lower index.
+    """Indices of the k points nearest to each center, nearest first, ties by the lower index.
 
     Carries no gradient.
 
@@ -155,11 +155,11 @@ def _by_centers(
     valid: jax.Array | None,
     k: int,
 ) -> jax.Array:
-    """Apply `select` (squared distances `[..., N]` to indices `[..., k]`) to blocks of centres.
+    """Apply `select` (squared distances `[..., N]` to indices `[..., k]`) to blocks of centers.
 
     Points that are not `valid` are infinitely far away.
 
-    Blocks are cut across the centres, never across the clouds: an axis that is split over devices
+    Blocks are cut across the centers, never across the clouds: an axis that is split over devices
     stays whole, so no device has to fetch another's points.
     """
     lead, n = centers.shape[:-2], centers.shape[-2]

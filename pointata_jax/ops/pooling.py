@@ -1,4 +1,4 @@
-"""Maximum over neighbours, with a backward pass that needs their places alone."""
+"""Maximum over neighbors, with a backward pass that needs their places alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-PLACES = "places of the maxima over neighbours"
+PLACES = "places of the maxima over neighbors"
 """Name under which `neighbor_max` keeps its result and the places of the maxima.
 
 `jax.checkpoint_policies.save_only_these_names(PLACES)` recomputes everything but the layers whose
@@ -17,10 +17,10 @@ only use is the maximum.
 
 
 def neighbor_max(features: jax.Array) -> jax.Array:
-    """Maximum over the neighbours of features, `[..., K, C] -> [..., C]`.
+    """Maximum over the neighbors of features, `[..., K, C] -> [..., C]`.
 
-    The gradient goes to the first of equal neighbours, where `jnp.max` splits it between them; for
-    neighbours that are repeats of one point that is the same. `jnp.max` keeps all features for the
+    The gradient goes to the first of equal neighbors, where `jnp.max` splits it between them; for
+    neighbors that are repeats of one point that is the same. `jnp.max` keeps all features for the
     backward pass and compares them again, which takes a CPU several times as long.
     """
     return _max(features, features.shape[-2])

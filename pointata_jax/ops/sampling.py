@@ -31,7 +31,7 @@ def farthest_point_sample(
       skip_radius_sq: in squared units of `points`. 0 skips nothing. With 1e-3 the rule of the CUDA
         kernel in pointnet2_ops, on which most published checkpoints were trained: a point with
         squared norm at most this value is never selected, except as the first; if all are
-        skipped, index 0 is repeated. Clouds normalised around the origin lose their middle to it.
+        skipped, index 0 is repeated. Clouds normalized around the origin lose their middle to it.
       start: int `[...]`, the first index of each cloud; None is index 0.
 
     Returns:

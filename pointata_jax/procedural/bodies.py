@@ -1,6 +1,6 @@
 """The body of the embedded data's figure: joints, capsules, build and style, forward kinematics.
 
-A skeleton of twenty joints (those of the first Kinect) is posed by joint angles. Metres, y up; in
+A skeleton of twenty joints (those of the first Kinect) is posed by joint angles. Meters, y up; in
 the rest pose the figure looks along negative z, so its left is at positive x.
 """
 
@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from pointata_jax.data.rotations import turn
+from pointata_jax.data.rotations import axis_rotation
 
 # Joint, parent, offset from the parent in the rest pose (standing, arms down, height 1.76 m).
 _SKELETON: tuple[tuple[str, str | None, tuple[float, float, float]], ...] = (
@@ -47,7 +47,7 @@ _FLESH: tuple[tuple[str, str, float, str], ...] = (
     ("waist_right", "shoulder_right", 0.25, "hip_right"),
 )
 
-# Capsules: joint at the end of the bone, joint at its start, radius in metres.
+# Capsules: joint at the end of the bone, joint at its start, radius in meters.
 _BODY: tuple[tuple[str, str, float], ...] = (
     ("spine", "pelvis", 0.110),
     ("chest", "spine", 0.110),
@@ -87,14 +87,14 @@ PARENTS: np.ndarray = np.array([_STARTS.get(name, -1) for name in JOINTS], np.in
 """int32 [J]: the start of the capsule that ends at each joint, -1 where none ends."""
 
 RADII: np.ndarray = np.array([_THICKNESS.get(name, 0.0) for name in JOINTS], np.float32)
-"""float32 [J]: metres, of a body of average girth."""
+"""float32 [J]: meters, of a body of average girth."""
 
 _REST = np.array([offset for *_, offset in _SKELETON])
 CHAIN: list[int] = [(-1 if parent is None else INDEX[parent]) for _, parent, _ in _SKELETON]
 """Parent of each joint of `SKELETON` in the kinematic chain, -1 for the pelvis."""
 
 FOOT_CLEARANCE = 0.04
-"""The radius of the feet, metres: their axis runs this high above the floor."""
+"""The radius of the feet, meters: their axis runs this high above the floor."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,11 @@ def forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
     The turn of a joint is Rz Rx Ry (twist first) and carries everything beyond it.
     """
-    local = turn(angles[..., 2], 2) @ turn(angles[..., 0], 0) @ turn(angles[..., 1], 1)
+    local = (
+        axis_rotation(angles[..., 2], 2)
+        @ axis_rotation(angles[..., 0], 0)
+        @ axis_rotation(angles[..., 1], 1)
+    )
     positions = np.zeros(angles.shape)
     world = local.copy()
     for joint, parent in enumerate(CHAIN):

@@ -4,7 +4,7 @@ A capsule is all that lies within a radius of a bone, the segment from a joint t
 surface can be sampled exactly, and whether a ray meets it has a closed form. So occlusion here is
 exact geometry: there is no depth buffer whose cells would leak or need tuning.
 
-Coordinates are metres in the camera's frame: x to the right, y up, z away from the camera.
+Coordinates are meters in the camera's frame: x to the right, y up, z away from the camera.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Surface(NamedTuple):
     """Points on capsules.
 
     Attributes:
-      points: float32 `[M, 3]`, metres.
+      points: float32 `[M, 3]`, meters.
       normals: float32 `[M, 3]`, unit, outward.
       bones: int32 `[M]`, the joint at whose end of the bone the capsule lies (the child joint).
     """
@@ -121,7 +121,7 @@ def depth_view(
       joints, parents, radii: the body, as in `surface_points`, in the camera's frame.
       num_points: number N of points returned.
       rng: source of randomness; see `frame_rng`.
-      noise: standard deviation at one metre, in metres (0.0014 for the first Kinect).
+      noise: standard deviation at one meter, in meters (0.0014 for the first Kinect).
 
     Returns:
       points float32 `[N, 3]` and bones int32 `[N]` (as in `Surface`).
@@ -135,9 +135,9 @@ def depth_view(
     for _ in range(_MAX_ROUNDS):
         draw = _sample(start, end, radius, bones, oversample * missing + 64, rng)
         squared = np.einsum("mi,mi->m", draw.points, draw.points)
-        towards = -np.einsum("mi,mi->m", draw.normals, draw.points)
+        toward = -np.einsum("mi,mi->m", draw.normals, draw.points)
         # cos(slant) / distance^2, at most 1 after scaling by the nearest point's distance.
-        weight = towards / squared**1.5 * squared.min()
+        weight = toward / squared**1.5 * squared.min()
         chosen = np.flatnonzero(rng.random(len(weight), dtype=np.float32) < weight)
         origin = np.zeros(3, np.float32)
         seen = _unhidden(draw.points[chosen], start, end, radius, origin)

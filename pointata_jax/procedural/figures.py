@@ -1,10 +1,10 @@
 """The articulated figure of the embedded data, staged before a camera: one motion or many.
 
-A body (`procedural.bodies`) performs parametrised motions (`procedural.motions`) and can be dressed
+A body (`procedural.bodies`) performs parametrized motions (`procedural.motions`) and can be dressed
 with capsules (`procedural.capsules`). Everything is made here from formulas; no recorded motion is
 used.
 
-Coordinates are metres in the frame of a depth camera at the origin: x to the right, y up, z away
+Coordinates are meters in the frame of a depth camera at the origin: x to the right, y up, z away
 from the camera. A figure with yaw zero faces the camera, so its left is at positive x.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pointata_jax.data.rotations import turn
+from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import capsules
 from pointata_jax.procedural.bodies import (
@@ -94,7 +94,7 @@ def animate(
       max_yaw: largest turn away from the camera, radians.
 
     Returns:
-      float32 `[T, J, 3]` positions of `JOINTS`, metres.
+      float32 `[T, J, 3]` positions of `JOINTS`, meters.
 
     Raises:
       InputError: unknown motion or no frames.
@@ -122,7 +122,7 @@ def animate_sequence(
 ) -> np.ndarray:
     """One take of several motions after each other, with a blend of joint angles between them.
 
-    The blend is centred at the seam: during `TRANSITION` frames both motions go on while the pose
+    The blend is centered at the seam: during `TRANSITION` frames both motions go on while the pose
     passes from the one to the other, each joint by the shorter way round. So a frame belongs to the
     motion that has the larger share in it. Viewpoint, sway and drift run through the whole take.
 
@@ -133,7 +133,7 @@ def animate_sequence(
       max_yaw: largest turn away from the camera, radians.
 
     Returns:
-      float32 `[T, J, 3]` positions of `JOINTS`, metres; T is the sum of the segments' lengths.
+      float32 `[T, J, 3]` positions of `JOINTS`, meters; T is the sum of the segments' lengths.
 
     Raises:
       InputError: no segments, an unknown motion, or a segment shorter than a transition.
@@ -186,7 +186,7 @@ def static_shape(rng: np.random.Generator | int, num_points: int) -> np.ndarray:
       num_points: number N of points, uniform over the outer surface.
 
     Returns:
-      float32 `[N, 3]`, metres, y up, turned about y at random, centred at the mean of its points.
+      float32 `[N, 3]`, meters, y up, turned about y at random, centered at the mean of its points.
     """
     rng = np.random.default_rng(rng)
     who = subject(int(rng.integers(1 << 31)))
@@ -250,5 +250,5 @@ def _placed(
     place = np.array([rng.uniform(-0.35, 0.35), -rng.uniform(0.85, 1.25), rng.uniform(2.3, 3.3)])
     drift = np.zeros((num_frames, 1, 3))
     drift[:, 0, ::2] = rng.normal(0.0, wander, 2) * time[:, None]
-    turned = np.einsum("tij,tkj->tki", turn(yaw, 1), joints)
+    turned = np.einsum("tij,tkj->tki", axis_rotation(yaw, 1), joints)
     return turned + place + drift

@@ -20,7 +20,7 @@ class PerformerConfig(tfds.core.BuilderConfig):
     Attributes:
       num_frames: frames per video.
       num_points: points per frame.
-      noise: depth noise at one metre, metres (`capsules.depth_view`).
+      noise: depth noise at one meter, meters (`capsules.depth_view`).
       seed: another seed gives another data set of the same kind.
     """
 
@@ -40,7 +40,7 @@ class PerformerConfig(tfds.core.BuilderConfig):
 
 
 class PerformerBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Videos of procedural figures, metres, split by performer; nothing is downloaded or read.
+    """Videos of procedural figures, meters, split by performer; nothing is downloaded or read.
 
     A data set says what its labels are and makes the examples of one performer.
     """

@@ -3,7 +3,7 @@
 Boxes hide what is behind them exactly, as capsules do (`procedural.capsules`): a ray meets a box
 where it is between all three pairs of faces at once.
 
-Coordinates are metres in the camera's frame: x to the right, y up, z away from the camera.
+Coordinates are meters in the camera's frame: x to the right, y up, z away from the camera.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Boxes:
     """B boxes that stand upright.
 
     Attributes:
-      centres: float32 `[B, 3]`.
+      centers: float32 `[B, 3]`.
       halves: float32 `[B, 3]`, half of each side.
       yaws: float32 `[B]`, turn about the vertical, radians.
     """
 
-    centres: np.ndarray
+    centers: np.ndarray
     halves: np.ndarray
     yaws: np.ndarray
 
@@ -85,9 +85,9 @@ def furnish(joints: np.ndarray, floor: float, rng: np.random.Generator) -> Room:
     parts: list[tuple[np.ndarray, np.ndarray, float]] = []
     placed: list[tuple[np.ndarray, float]] = []
     for _ in range(int(rng.integers(1, _MAX_PIECES + 1))):
-        centres, halves = _piece(rng)
-        reach = float(np.hypot(halves[:, 0] + abs(centres[:, 0]), halves[:, 2]).max())
-        height = float((centres[:, 1] + halves[:, 1]).max())
+        centers, halves = _piece(rng)
+        reach = float(np.hypot(halves[:, 0] + abs(centers[:, 0]), halves[:, 2]).max())
+        height = float((centers[:, 1] + halves[:, 1]).max())
         for _ in range(_TRIES):
             place = middle + rng.uniform(-1.0, 1.0, 2) * (half + 0.4)
             yaw = rng.uniform(-np.pi, np.pi)
@@ -96,11 +96,11 @@ def furnish(joints: np.ndarray, floor: float, rng: np.random.Generator) -> Room:
                 continue
             if any(np.hypot(*(place - other)) < reach + far for other, far in placed):
                 continue
-            here = _stand(centres, halves, place, floor, yaw)
+            here = _stand(centers, halves, place, floor, yaw)
             if _distance(points, here) < _CLEARANCE:
                 continue
             placed.append((place, reach))
-            parts.extend(zip(here.centres, here.halves, here.yaws, strict=True))
+            parts.extend(zip(here.centers, here.halves, here.yaws, strict=True))
             break
     boxes = Boxes(
         np.array([part[0] for part in parts], np.float32).reshape(-1, 3),
@@ -129,7 +129,7 @@ def view(
       room: floor and furniture.
       num_points: number N of points returned.
       rng: source of randomness.
-      noise: deviation of the depth at one metre, metres.
+      noise: deviation of the depth at one meter, meters.
 
     Returns:
       points float32 `[N, 3]` in random order, and the source of each, int32 `[N]`: the joint that
@@ -184,10 +184,10 @@ def view(
 
 def hidden_by_boxes(points: np.ndarray, boxes: Boxes) -> np.ndarray:
     """bool `[M]`: a box is met on the way from a camera at the origin to the point `[M, 3]`."""
-    if not len(boxes.centres):
+    if not len(boxes.centers):
         return np.zeros(len(points), bool)
-    ray = boxes.to_local(np.repeat(points[:, None], len(boxes.centres), axis=1))
-    camera = boxes.to_local(-boxes.centres)
+    ray = boxes.to_local(np.repeat(points[:, None], len(boxes.centers), axis=1))
+    camera = boxes.to_local(-boxes.centers)
     # Slabs: the ray camera + s * ray is between two faces from one s to another.
     with np.errstate(divide="ignore", invalid="ignore"):
         one, two = (-boxes.halves - camera) / ray, (boxes.halves - camera) / ray
@@ -215,13 +215,13 @@ def _box_points(
     local[rows, axis] = sign
     normals = np.zeros((count, 3))
     normals[rows, axis] = sign
-    chosen = Boxes(boxes.centres[which], boxes.halves[which], -boxes.yaws[which])
-    points = chosen.to_local(local * chosen.halves) + chosen.centres
+    chosen = Boxes(boxes.centers[which], boxes.halves[which], -boxes.yaws[which])
+    points = chosen.to_local(local * chosen.halves) + chosen.centers
     return points.astype(np.float32), chosen.to_local(normals).astype(np.float32)
 
 
 def _piece(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and half sides [B, 3] of one piece of furniture, standing on y = 0 at the origin."""
+    """Centers and half sides [B, 3] of one piece of furniture, standing on y = 0 at the origin."""
     kind = rng.choice(["table", "chair", "cupboard", "crate"])
     if kind == "cupboard":
         width, height, depth = rng.uniform((0.25, 0.8, 0.18), (0.5, 1.7, 0.28))
@@ -234,29 +234,29 @@ def _piece(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     else:
         width, height, depth = rng.uniform((0.18, 0.4, 0.18), (0.25, 0.5, 0.25))
     leg, top = 0.025, 0.02
-    centres = [[0.0, height - top, 0.0]]
+    centers = [[0.0, height - top, 0.0]]
     halves = [[width, top, depth]]
     for x in (leg - width, width - leg):
         for z in (leg - depth, depth - leg):
-            centres.append([x, height / 2 - top, z])
+            centers.append([x, height / 2 - top, z])
             halves.append([leg, height / 2 - top, leg])
     if kind == "chair":
         back = rng.uniform(0.4, 0.5)
-        centres.append([0.0, height + back / 2, depth - top])
+        centers.append([0.0, height + back / 2, depth - top])
         halves.append([width, back / 2, top])
-    return np.array(centres), np.array(halves)
+    return np.array(centers), np.array(halves)
 
 
 def _stand(
-    centres: np.ndarray, halves: np.ndarray, place: np.ndarray, floor: float, yaw: float
+    centers: np.ndarray, halves: np.ndarray, place: np.ndarray, floor: float, yaw: float
 ) -> Boxes:
     """The boxes of a piece, turned and put on the floor."""
-    yaws = np.full(len(centres), yaw)
-    turned = Boxes(centres, halves, -yaws).to_local(centres)
+    yaws = np.full(len(centers), yaw)
+    turned = Boxes(centers, halves, -yaws).to_local(centers)
     return Boxes(turned + np.array([place[0], floor, place[1]]), halves, yaws)
 
 
 def _distance(points: np.ndarray, boxes: Boxes) -> float:
     """Distance of the nearest of points [M, 3] to the boxes, 0 inside."""
-    local = boxes.to_local(points[:, None] - boxes.centres)
+    local = boxes.to_local(points[:, None] - boxes.centers)
     return float(np.linalg.norm(np.maximum(np.abs(local) - boxes.halves, 0.0), axis=-1).min())

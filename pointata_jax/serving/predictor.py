@@ -55,7 +55,7 @@ class Predictor:
     forward: Callable[..., jax.Array]
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Logits of normalised clips `[B, T, N, 3+C]` (see `data.clips`), as `PointATA` gives."""
+        """Logits of normalized clips `[B, T, N, 3+C]` (see `data.clips`), as `PointATA` gives."""
         return np.asarray(self.forward(self.variables, clips))
 
     def predict(self, frames: Iterable[Any], *, seed: int = 0) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Predictor:
         clip, kind = self.task.clip, cast(Kind, self.model.kind)
         points, offsets = self._read(frames)
         num_frames = len(offsets) - 1
-        starts = window_starts(num_frames, clip, clip.eval_hop, kind)
+        starts = window_starts(num_frames, clip, clip.eval_stride, kind)
         if not len(starts):
             raise InputError(
                 f"the video has {num_frames} frames, a window of this task {clip.window}: give "

@@ -26,7 +26,7 @@ Sampler = Callable[[int, np.random.Generator], np.ndarray]
 
 
 def is_cloud_name(name: str) -> bool:
-    """Whether a file with one of `SUFFIXES` may be a cloud: a README or licence is none."""
+    """Whether a file with one of `SUFFIXES` may be a cloud: a README or license is none."""
     return not (name.lower().endswith(".txt") and name.lower().startswith(_NOTES))
 
 

@@ -32,7 +32,7 @@ class Shapes:
     labels: np.ndarray
     class_names: tuple[str, ...]
 
-    def labelled(self) -> Shapes:
+    def labeled(self) -> Shapes:
         """The part that has a class."""
         keep = self.labels >= 0
         return Shapes(self.points[keep], self.labels[keep], self.class_names)
@@ -69,7 +69,7 @@ def load_shapes(
     `label` `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with
     `points`, text with columns as `cloud_tables` reads them, or a mesh in .off, sampled by area);
     the names of sub-folders are the classes, and what was left out is said in a UserWarning
-    (`folder_walk`). ModelNet40 and ShapeNet-55 are recognised by their layouts
+    (`folder_walk`). ModelNet40 and ShapeNet-55 are recognized by their layouts
     (`pointata_jax.shapes.shape_archives`).
 
     Args:
@@ -93,7 +93,7 @@ def load_shapes(
         raise InputError(
             f"shapes {path} do not exist: give --shapes a packed .npz file or a folder of clouds."
         )
-    layout = shape_archives.recognise(path)
+    layout = shape_archives.recognize(path)
     if layout is None:
         count, names, shapes = _list_folder(path)
     else:

@@ -127,15 +127,15 @@ class Archive:
     shapes: Iterator[tuple[Sampler, int, str]]
 
 
-def recognise(folder: Path) -> str | None:
+def recognize(folder: Path) -> str | None:
     """The layout of a folder, a key of `COUNTS`, or None for a plain folder of clouds.
 
     An archive may also be the only sub-folder of the folder, as unpacking it often leaves it.
     """
-    return _recognised(folder)[0]
+    return _recognized(folder)[0]
 
 
-def _recognised(folder: Path) -> tuple[str | None, Path]:
+def _recognized(folder: Path) -> tuple[str | None, Path]:
     """The layout and the folder that has it."""
     layout = _layout(folder)
     if layout is None:
@@ -162,7 +162,7 @@ def _layout(folder: Path) -> str | None:
 
 
 def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False) -> Archive:
-    """The shapes of one split of a folder in a layout that `recognise` found.
+    """The shapes of one split of a folder in a layout that `recognize` found.
 
     Args:
       folder: the archive, unpacked.
@@ -182,7 +182,7 @@ def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False
         "modelnet40_off": _off,
         "shapenet55": _shapenet,
     }
-    archive = readers[layout](_recognised(folder)[1], split, partial)
+    archive = readers[layout](_recognized(folder)[1], split, partial)
     wanted = COUNTS[layout][split]
     if archive.count != wanted and not partial:
         raise InputError(

@@ -114,7 +114,7 @@ def adapt(
       score: the figure of the task's scores that decides between checkpoints.
       test: the test videos, scored once after training; None for none.
       learning_rate: instead of the tuning's own in `settings`.
-      seed: of initialisation, data and dropout.
+      seed: of initialization, data and dropout.
       resume: continue a killed run.
 
     Returns:
@@ -131,7 +131,7 @@ def adapt(
         total_steps=settings.steps,
         warmup_steps=min(settings.warmup_steps, settings.steps - 1),
         clip_norm=settings.clip_norm,
-        group_multipliers={"embedder": settings.embedder_rate},
+        group_multipliers={"embedder": settings.embedder_lr_multiplier},
     )
     optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
     mesh = sharding.make_mesh()

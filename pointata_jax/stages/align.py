@@ -20,9 +20,9 @@ from pointata_jax.alignment import (
     feature_moments,
     kmeans,
     match_last_layer,
-    nearest_centre,
+    nearest_center,
     sample_source,
-    standardise,
+    standardize,
     warn_if_unconverged,
 )
 from pointata_jax.errors import InputError
@@ -57,16 +57,16 @@ def label_units(
 
     Returns:
       Vectors `[B, U, D]` and labels `[B, U]`: the mean over the tokens of a clip (U = 1) or of an
-      anchor frame (U = T'), or every token (U = T'n) with the label of the point at its centre.
+      anchor frame (U = T'), or every token (U = T'n) with the label of the point at its center.
     """
     apply: Any = P4DEmbedder(config).apply
-    tokens, centres = apply({"params": params}, clips)
+    tokens, centers = apply({"params": params}, clips)
     if labels.ndim == 1:
         return tokens.mean((1, 2))[:, None], labels[:, None]
     labels = labels[:, :: config.anchor_stride]
     if labels.ndim == 2:
         return tokens.mean(2), labels
-    points = ops.knn(centres, clips[:, :: config.anchor_stride, :, :3], 1)[..., 0]
+    points = ops.knn(centers, clips[:, :: config.anchor_stride, :, :3], 1)[..., 0]
     labels = jnp.take_along_axis(labels, points, axis=-1)
     batch, width = len(clips), tokens.shape[-1]
     return tokens.reshape(batch, -1, width), labels.reshape(batch, -1)
@@ -77,16 +77,16 @@ def draw_units(
 ) -> tuple[jax.Array, jax.Array]:
     """`count` units at random, `[n, D]` and `[n]`, of `[B, U, D]` and `[B, U]`; all if fewer.
 
-    Units labelled -1 are passed over, and others repeated in their place.
+    Units labeled -1 are passed over, and others repeated in their place.
     """
     units = labels.shape[1]
     features, labels = features.reshape(-1, features.shape[-1]), labels.reshape(-1)
     if units == 1 and len(labels) <= count:
         return features, labels
     count = min(count, len(labels))
-    labelled = labels >= 0
-    chosen = jnp.argsort(-1.0 * labelled - jax.random.uniform(key, labels.shape))[:count]
-    chosen = chosen[jnp.arange(count) % jnp.clip(labelled.sum(), 1, count)]
+    labeled = labels >= 0
+    chosen = jnp.argsort(-1.0 * labeled - jax.random.uniform(key, labels.shape))[:count]
+    chosen = chosen[jnp.arange(count) % jnp.clip(labeled.sum(), 1, count)]
     return features[chosen], labels[chosen]
 
 
@@ -96,17 +96,17 @@ def compared_units(
     labels: jax.Array,
     count: int,
     bank: SourceBank,
-    centres: jax.Array | None,
+    centers: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """What stage 1 compares with the bank: `draw_units`, standardised by the bank, with labels.
+    """What stage 1 compares with the bank: `draw_units`, standardized by the bank, with labels.
 
-    With `centres` `[k, D]` the nearest of them is a unit's label, whatever its own.
+    With `centers` `[k, D]` the nearest of them is a unit's label, whatever its own.
     """
-    if centres is not None:
+    if centers is not None:
         labels = jnp.zeros_like(labels)  # Units without a label would be passed over.
     features, labels = draw_units(key, features, labels, count)
-    features = standardise(features, bank)
-    return features, labels if centres is None else nearest_centre(features, centres)
+    features = standardize(features, bank)
+    return features, labels if centers is None else nearest_center(features, centers)
 
 
 _embed = jax.jit(label_units, static_argnums=0)
@@ -130,7 +130,7 @@ def match_moments(
     """The embedder with its last layer moved to the bank's mean and deviation on `clips`."""
     features = _units_of(config, params, clips, labels)[0]
     moments = feature_moments(jnp.asarray(features.reshape(-1, features.shape[-1])))
-    return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardisation())}
+    return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardization())}
 
 
 def make_loss(
@@ -138,14 +138,14 @@ def make_loss(
     objective: Objective,
     bank: SourceBank,
     source: tuple[jax.Array, jax.Array],
-    centres: jax.Array | None,
+    centers: jax.Array | None,
     count: int,
     mesh: jax.sharding.Mesh,
 ) -> Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]:
     """The objective between up to `count` units of a batch and as many rows of the bank.
 
     In the form that `training.step` wants, of the tree `{"embedder": …}`; `source` is the bank's
-    standardised features and its labels, `centres` as in `compared_units`.
+    standardized features and its labels, `centers` as in `compared_units`.
     """
 
     def loss_fn(tree, model_state, batch, step_key, train):
@@ -153,7 +153,7 @@ def make_loss(
         # The transport problem is over the global batch, so every device needs all of it.
         features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
         draw_key = jax.random.fold_in(step_key, 1)
-        features, labels = compared_units(draw_key, features, labels, count, bank, centres)
+        features, labels = compared_units(draw_key, features, labels, count, bank, centers)
         chosen = sample_source(bank, step_key, features.shape[0])
         loss, logs = objective.loss(source[0][chosen], source[1][chosen], features, labels)
         logs = {name: jnp.asarray(value, jnp.float32) for name, value in logs.items()}
@@ -172,7 +172,7 @@ def align(
     seed: int = 0,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Aligns a freshly initialised embedder and writes it, with before/after figures, to `run`.
+    """Aligns a freshly initialized embedder and writes it, with before/after figures, to `run`.
 
     Args:
       embedder: architecture of the P4D embedder.
@@ -180,7 +180,7 @@ def align(
       data: training videos; the reports come from the held-out ones.
       bank: what to align to.
       run: the run folder's stage "align".
-      seed: of initialisation, batches and source samples.
+      seed: of initialization, batches and source samples.
       resume: continue a killed run.
 
     Returns:
@@ -207,21 +207,21 @@ def align(
     held_clips, held_labels = spread_clips(
         data.validation, data.clip, settings.report_clips, training=False
     )
-    source = standardise(bank.features, bank), jnp.asarray(bank.labels)
+    source = standardize(bank.features, bank), jnp.asarray(bank.labels)
 
-    def cluster_centres(params: Mapping[str, Any]) -> jax.Array | None:
+    def cluster_centers(params: Mapping[str, Any]) -> jax.Array | None:
         if not settings.pseudo_classes:
             return None
         features = jnp.asarray(_units_of(embedder, params, train_clips, train_labels)[0])
-        features = standardise(features.reshape(-1, features.shape[-1]), bank)
-        return kmeans(features, report_key, settings.pseudo_classes).centres
+        features = standardize(features.reshape(-1, features.shape[-1]), bank)
+        return kmeans(features, report_key, settings.pseudo_classes).centers
 
-    def report(params: Mapping[str, Any], centres: jax.Array | None) -> dict[str, float]:
+    def report(params: Mapping[str, Any], centers: jax.Array | None) -> dict[str, float]:
         features, labels = (
             jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
         )
         features, labels = compared_units(
-            report_key, features, labels, settings.report_units, bank, centres
+            report_key, features, labels, settings.report_units, bank, centers
         )
         shown = sample_source(bank, report_key, len(labels))
         found = alignment_report(
@@ -231,12 +231,12 @@ def align(
         return found
 
     params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
-    centres = cluster_centres(params)
-    reports = {"random": report(params, centres)}
+    centers = cluster_centers(params)
+    reports = {"random": report(params, centers)}
     if objective.matches_moments:
         params = match_moments(embedder, params, train_clips, train_labels, bank)
-        centres = cluster_centres(params)
-        reports["moments"] = report(params, centres)
+        centers = cluster_centers(params)
+        reports["moments"] = report(params, centers)
     result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
     if objective.trains:
         mesh = sharding.make_mesh()
@@ -245,14 +245,14 @@ def align(
         before = list(reports.values())[-1]["deviation"]
 
         def evaluate(state: Any) -> dict[str, float]:
-            found = report(state.trainable["embedder"], centres)
+            found = report(state.trainable["embedder"], centers)
             # A wide gap of features that have shrunk is not worth keeping.
             shrunk = found["deviation"] < rule.min_deviation * before
             return found | {"score": float("nan") if shrunk else found["gap"]}
 
         params, trained = _train(
             params,
-            make_loss(embedder, objective, bank, source, centres, settings.units, mesh),
+            make_loss(embedder, objective, bank, source, centers, settings.units, mesh),
             settings,
             data.train_batches(settings.batch_size, seed),
             step_key,
@@ -263,7 +263,7 @@ def align(
             resume=resume,
         )
         result |= trained
-    reports["kept"] = report(params, centres)
+    reports["kept"] = report(params, centers)
     save_adapter(run.adapter_path, {"embedder": params}, {}, {"task": run.task, "stage": "align"})
     result |= {
         "held_out": reports,

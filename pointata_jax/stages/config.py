@@ -24,7 +24,7 @@ class ModelSettings:
     """What a task chooses of `PointATAConfig`; the rest follows from backbone and data."""
 
     anchor_stride: int = 2
-    num_centres: int = 16
+    num_centers: int = 16
     neighbors: int = 8
     radius: float = 0.2
     bottleneck: int = 64
@@ -82,10 +82,10 @@ class AdaptSettings:
     """Stage 2.
 
     Attributes:
-      steps: optimiser steps.
+      steps: optimizer steps.
       batch_size: clips per step.
       learning_rates: peak learning rate of each tuning, chosen on validation data.
-      embedder_rate: factor on the embedder's learning rate.
+      embedder_lr_multiplier: factor on the embedder's learning rate.
       weight_decay: of matrices; biases, norms and embeddings have none.
       warmup_steps: linear warm-up before the cosine.
       clip_norm: largest global gradient norm of the trainable tree.
@@ -105,7 +105,7 @@ class AdaptSettings:
             "probe": 1e-3,
         }
     )
-    embedder_rate: float = 0.5
+    embedder_lr_multiplier: float = 0.5
     weight_decay: float = 0.05
     warmup_steps: int = 50
     clip_norm: float = 5.0

@@ -26,7 +26,7 @@ from flax import linen as nn
 from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
-from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy
+from pointata_jax.metrics.probes import nearest_neighbor_accuracy, ridge_accuracy
 from pointata_jax.models.backbone_file import save_backbone
 from pointata_jax.models.batches import in_batches
 from pointata_jax.models.point_mae import (
@@ -60,32 +60,35 @@ class PretrainConfig:
       num_points: points of a view.
       crop_probability: how often a half-space cut removes part of the shape.
       min_kept: smallest part of the points that a cut leaves.
-      turn: views are turned about the up axis by one angle per step, and each by up to this much
-        more, in radians.
-      scale: range of the per-axis scale.
-      jitter: deviation of the noise on coordinates (unit-sphere units).
+      yaw_jitter: in radians. All views of a step are rotated about the up axis by one random angle,
+        and each view by up to this much more.
+      scale_range: range of the per-axis scale.
+      jitter_std: standard deviation of the noise on coordinates (unit-sphere units).
       mask_ratio: part of the patches that reconstruction hides.
       temperature: of the contrast (InfoNCE).
       contrast_weight: weight of the contrast.
       reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
       num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
         one family.
-      members: of each family that are made.
-      steps, batch_size, learning_rate, weight_decay: of the optimisation.
+      members_per_family: procedural objects that are made of each family.
+      steps: optimizer steps.
+      batch_size: shapes of a batch, besides the pairs.
+      learning_rate: peak of the schedule.
+      weight_decay: of matrices; biases, norms and embeddings have none.
     """
 
     num_points: int = 1024
     crop_probability: float = 0.7
     min_kept: float = 0.5
-    turn: float = 0.26
-    scale: tuple[float, float] = (0.7, 1.2)
-    jitter: float = 0.005
+    yaw_jitter: float = 0.26
+    scale_range: tuple[float, float] = (0.7, 1.2)
+    jitter_std: float = 0.005
     mask_ratio: float = 0.6
     temperature: float = 0.2
     contrast_weight: float = 1.0
     reconstruction_weight: float = 10.0
     num_pairs: int = 16
-    members: int = 16
+    members_per_family: int = 16
     steps: int = 600
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -101,10 +104,10 @@ class Pretrainer(nn.Module):
         self.autoencoder = MaskedAutoencoder(self.config)
 
     def describe(self, points: jax.Array, train: bool = False) -> jax.Array:
-        """Unit vectors `[B, 2D]` of views `[B, N, 3]`: pooled tokens, standardised by the batch."""
+        """Unit vectors `[B, 2D]` of views `[B, N, 3]`: pooled tokens, standardized by the batch."""
         pooled = pooled_features(self.autoencoder.backbone(points, train))
-        centred = pooled - pooled.mean(0)
-        rows = centred / (jnp.sqrt(jnp.square(centred).mean(0)) + 1e-3)
+        centered = pooled - pooled.mean(0)
+        rows = centered / (jnp.sqrt(jnp.square(centered).mean(0)) + 1e-3)
         return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
 
     def __call__(self, view_a, view_b, mask, num_masked: int, train: bool = False):
@@ -120,7 +123,7 @@ def partial_view(
 
     A half-space cut leaves a random part of the shape, as a single depth camera or a crowded scene
     would; then scale per axis and mirror, a turn about the up axis (y) by `angle` and up to
-    `config.turn` more, and jitter.
+    `config.yaw_jitter` more, and jitter.
     """
     keys = jax.random.split(key, 8)
     normal = jax.random.normal(keys[0], (3,))
@@ -130,14 +133,14 @@ def partial_view(
     inside = height >= jnp.quantile(height, 1.0 - kept)
     noise = jnp.where(inside, jax.random.uniform(keys[3], height.shape), -1.0)
     view = points[jax.lax.top_k(noise, config.num_points)[1]]
-    low, high = config.scale
+    low, high = config.scale_range
     scale = jax.random.uniform(keys[4], (3,), minval=low, maxval=high)
     scale = scale.at[0].multiply(jnp.where(jax.random.bernoulli(keys[5]), 1.0, -1.0))
-    angle = angle + jax.random.uniform(keys[6], minval=-config.turn, maxval=config.turn)
+    angle = angle + jax.random.uniform(keys[6], minval=-config.yaw_jitter, maxval=config.yaw_jitter)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rotation = jnp.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
     view = (view * scale) @ rotation
-    view = view + config.jitter * jax.random.normal(keys[7], view.shape)
+    view = view + config.jitter_std * jax.random.normal(keys[7], view.shape)
     view = view - view.mean(0)
     return view / jnp.sqrt(jnp.square(view).sum(-1).max())
 
@@ -193,22 +196,22 @@ def backbone_features(
 def gate(
     config: BackboneConfig, variables: Mapping[str, Any], shapes: Shapes, num_points: int
 ) -> dict[str, float]:
-    """Class accuracies (per cent) of frozen features against three random initialisations."""
+    """Class accuracies (per cent) of frozen features against three random initializations."""
 
     def probes(candidate: Mapping[str, Any]) -> tuple[float, float]:
         features = backbone_features(config, candidate, shapes.points[:, :num_points])
         return (
-            nearest_neighbour_accuracy(features, shapes.labels),
+            nearest_neighbor_accuracy(features, shapes.labels),
             ridge_accuracy(features, shapes.labels),
         )
 
     sample = jnp.asarray(shapes.points[:1, :num_points])
     random = [probes(Backbone(config).init(jax.random.key(s), sample)) for s in range(3)]
-    neighbour, ridge = probes(variables)
-    random_neighbour, random_ridge = np.mean(random, axis=0)
+    neighbor, ridge = probes(variables)
+    random_neighbor, random_ridge = np.mean(random, axis=0)
     return {
-        "nearest_neighbour": neighbour,
-        "nearest_neighbour_random": float(random_neighbour),
+        "nearest_neighbor": neighbor,
+        "nearest_neighbor_random": float(random_neighbor),
         "ridge": ridge,
         "ridge_random": float(random_ridge),
         "num_shapes": len(shapes.labels),
@@ -230,16 +233,18 @@ def pretrain(
 
     Args:
       backbone: architecture.
-      config: views, losses, optimisation.
+      config: views, losses, optimization.
       shapes: what to train on; the labels serve the source bank and the gate alone.
       run: the run folder.
       start: run folder of an earlier pre-training whose weights to go on from.
-      seed: of initialisation, order and views.
+      seed: of initialization, order and views.
       resume: continue a killed run.
     """
     points, families = shapes.points, None
     if config.num_pairs:
-        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
+        families = object_families(
+            np.random.default_rng(seed), config.members_per_family, points.shape[1]
+        )
     model = Pretrainer(backbone)
     view = jnp.asarray(points[:2, : config.num_points])
     num_masked = int(config.mask_ratio * backbone.num_groups)
@@ -299,13 +304,13 @@ def pretrain(
         "parameters": count_parameters(trained["params"]),
         "backbone_sha256": file_sha256(path),
     }
-    labelled = shapes.labelled()
+    labeled = shapes.labeled()
     if shapes.class_names:
-        used = labelled.points[:, : config.num_points]
+        used = labeled.points[:, : config.num_points]
         provenance = {"backbone_sha256": result["backbone_sha256"], "shapes": len(used)}
         bank = build_source_bank(
-            backbone, trained, used, labelled.labels, labelled.class_names, provenance=provenance
+            backbone, trained, used, labeled.labels, labeled.class_names, provenance=provenance
         )
         save_source_bank(run.path / "source_bank.npz", bank)
-        result["gate"] = gate(backbone, trained, labelled, config.num_points)
+        result["gate"] = gate(backbone, trained, labeled, config.num_points)
     return run.write_result(result, seed=seed)

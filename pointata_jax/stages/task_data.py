@@ -201,17 +201,17 @@ def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = No
 def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
     """A sentence where a frame of a clip has far more places than the sensor frames have points."""
     index, clip = data.train.index, data.clip
-    held = float(np.median(index.num_points / index.num_frames)) * clip.merge
+    held = float(np.median(index.num_points / index.num_frames)) * clip.frame_merge
     if clip.points < 3 * held:
         return []
-    fewest = max(config.model.num_centres, config.model.neighbors)
+    fewest = max(config.model.num_centers, config.model.neighbors)
     points = max(fewest, 2 ** math.ceil(math.log2(held)))
     advice = (
         f"--points={points} holds most frames whole and costs less" if points < clip.points else ""
     )
-    wanted = 4 * config.model.num_centres
+    wanted = 4 * config.model.num_centers
     if config.kind != "frame" and held < wanted:
-        merge = clip.merge * math.ceil(wanted / held)
+        merge = clip.frame_merge * math.ceil(wanted / held)
         several = f"--merge={merge} joins so many sensor frames in one, which shows more of a shape"
         advice = f"{advice}; {several}" if advice else several
     return [

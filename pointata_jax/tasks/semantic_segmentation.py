@@ -16,7 +16,7 @@ def score(
 ) -> dict[str, Any]:
     """Runs `predict` (this host's batch → its logits `[b, T, N, K]`) and scores all hosts' points.
 
-    The points are the sampled ones of every window, as in the published protocols. Points labelled
+    The points are the sampled ones of every window, as in the published protocols. Points labeled
     -1 and rows with weight 0 do not count. `seen` is of no use here.
 
     Returns:

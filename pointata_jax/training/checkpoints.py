@@ -1,6 +1,6 @@
 """Checkpoints of a run: the two latest and the best, written atomically, checked when read.
 
-One checkpoint holds the trainable parameters, the model state, the optimiser state (each an item of
+One checkpoint holds the trainable parameters, the model state, the optimizer state (each an item of
 its own, so that a part can be read alone) and a JSON record: step, state of the data iterator,
 score, layout and checksums. The frozen backbone is not in it.
 
@@ -164,7 +164,7 @@ class Checkpoints:
 
         Raises:
           InputError: there is no such checkpoint, it is damaged, or it belongs to another model or
-            optimiser.
+            optimizer.
         """
         if step not in self.steps:
             stored = ", ".join(map(str, self.steps)) or "none"

@@ -1,4 +1,4 @@
-"""The optimiser of every stage: AdamW, warm-up and cosine, one clip, a learning rate per group."""
+"""The optimizer of every stage: AdamW, warm-up and cosine, one clip, a learning rate per group."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTr
 def make_optimizer(
     config: OptimizerConfig, groups_of_trainable: Any
 ) -> optax.GradientTransformation:
-    """The optimiser of a trainable tree.
+    """The optimizer of a trainable tree.
 
     Args:
       config: settings.

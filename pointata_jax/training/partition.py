@@ -4,7 +4,7 @@ A rule is a regular expression over the "/"-joined path of a parameter (`backbon
 the group that it puts the parameter in. Every parameter must be covered by exactly one rule, so
 that a renamed module is an error and not a silently frozen (or silently training) weight.
 
-Gradients, optimiser state and checkpoints exist for the trainable tree only. Masking the whole tree
+Gradients, optimizer state and checkpoints exist for the trainable tree only. Masking the whole tree
 instead computes the same numbers but pays for the gradients of frozen weights as soon as anything
 (clipping, logging, accumulation) reads them.
 """

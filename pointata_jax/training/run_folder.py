@@ -1,4 +1,4 @@
-"""The run folder: settings, log, results and the small trained artefact of one run.
+"""The run folder: settings, log, results and the small trained artifact of one run.
 
     <run>/config.json           task and settings
     <run>/videos.json           by split and name, a digest of each video that the run has read
@@ -31,6 +31,7 @@ import numpy as np
 from flax import traverse_util
 
 from pointata_jax.errors import InputError
+from pointata_jax.training.renamed_settings import with_present_names
 
 ADAPTER_FORMAT = "pointata_jax.adapter/1"
 CACHE_VARIABLE = "POINTATA_JAX_CACHE"
@@ -434,7 +435,7 @@ def _read_config(path: Path) -> dict[str, Any] | None:
             f"{path / 'config.json'} is not the settings of a run of this library: give another "
             "--workdir."
         )
-    return config
+    return None if config is None else with_present_names(config)
 
 
 def _check_settings(

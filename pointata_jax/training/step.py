@@ -50,7 +50,7 @@ class TrainState:
       step: number of steps done, int32 scalar.
       trainable: the trainable parameters.
       model_state: collections that the forward pass updates, e.g. `{"batch_stats": …}`.
-      opt_state: state of the optimiser, for the trainable parameters only.
+      opt_state: state of the optimizer, for the trainable parameters only.
     """
 
     step: Any

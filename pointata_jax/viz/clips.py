@@ -21,14 +21,14 @@ def project(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_frame(
-    axes: Any, points: np.ndarray, *, centres: np.ndarray | None = None, limit: float = 1.0
+    axes: Any, points: np.ndarray, *, centers: np.ndarray | None = None, limit: float = 1.0
 ) -> None:
-    """Draws one frame `[N, 3+C]`, coloured by depth, with token centres `[n, 3]` where given."""
+    """Draws one frame `[N, 3+C]`, colored by depth, with token centers `[n, 3]` where given."""
     picture, depth = project(points[:, :3])
     order = np.argsort(-depth)
     axes.scatter(*picture[order].T, c=depth[order], s=2.0, cmap="viridis", linewidths=0)
-    if centres is not None:
-        axes.scatter(*project(centres)[0].T, s=18, c="none", edgecolors="crimson", linewidths=0.9)
+    if centers is not None:
+        axes.scatter(*project(centers)[0].T, s=18, c="none", edgecolors="crimson", linewidths=0.9)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.axis("off")
 
@@ -37,15 +37,15 @@ def plot_clip(
     clip: np.ndarray,
     *,
     frames: Sequence[int] | None = None,
-    centres: np.ndarray | None = None,
+    centers: np.ndarray | None = None,
     title: str = "",
 ) -> Any:
-    """A row of frames of one normalised clip.
+    """A row of frames of one normalized clip.
 
     Args:
       clip: `[T, N, 3+C]`, y up.
       frames: which frames to show; None for six spread evenly.
-      centres: token centres `[len(frames), n, 3]`.
+      centers: token centers `[len(frames), n, 3]`.
       title: above the row.
 
     Returns:
@@ -58,8 +58,8 @@ def plot_clip(
     limit = float(np.abs(project(clip[..., :3])[0]).max()) * 1.05
     for column, frame in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), column + 1)
-        own = None if centres is None else centres[column]
-        draw_frame(axes, clip[frame], centres=own, limit=limit)
+        own = None if centers is None else centers[column]
+        draw_frame(axes, clip[frame], centers=own, limit=limit)
         axes.set_title(f"frame {frame}", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pointata_jax.data.clips import normalise_clip
+from pointata_jax.data.clips import normalize_clip
 from pointata_jax.procedural import capsules, figures
 from pointata_jax.viz.clips import draw_frame, project
 
@@ -25,14 +25,14 @@ def example_clip(num_frames: int = 24, num_points: int = 700) -> np.ndarray:
         )[0]
         for t, pose in enumerate(joints)
     ]
-    return normalise_clip(np.stack(frames))
+    return normalize_clip(np.stack(frames))
 
 
-def _box(axes: Any, x: float, width: float, text: str, colour: str, y: float = 0.0) -> None:
+def _box(axes: Any, x: float, width: float, text: str, color: str, y: float = 0.0) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     shape = FancyBboxPatch(
-        (x, y), width, 0.8, boxstyle="round,pad=0.02,rounding_size=0.08", fc=colour, ec=_INK, lw=0.8
+        (x, y), width, 0.8, boxstyle="round,pad=0.02,rounding_size=0.08", fc=color, ec=_INK, lw=0.8
     )
     axes.add_patch(shape)
     axes.text(x + width / 2, y + 0.4, text, ha="center", va="center", fontsize=8.5, color=_INK)
@@ -43,17 +43,17 @@ def overview() -> Any:
     import jax.numpy as jnp
     from matplotlib.figure import Figure
 
-    from pointata_jax.models.p4d import anchor_centres
+    from pointata_jax.models.p4d import anchor_centers
 
     clip = example_clip()
     shown = [0, 4, 8, 12, 16, 20]
-    centres = np.asarray(anchor_centres(jnp.asarray(clip[shown]), 16))
+    centers = np.asarray(anchor_centers(jnp.asarray(clip[shown]), 16))
     figure = Figure(figsize=(9.2, 3.4), layout="constrained")
     grid = figure.add_gridspec(2, len(shown), height_ratios=(1.25, 1))
     limit = float(np.abs(project(clip)[0]).max()) * 1.05
     for column, frame in enumerate(shown):
         axes = figure.add_subplot(grid[0, column])
-        draw_frame(axes, clip[frame], centres=centres[column], limit=limit)
+        draw_frame(axes, clip[frame], centers=centers[column], limit=limit)
         axes.set_title(f"frame {frame}", fontsize=8, color=_INK)
     axes = figure.add_subplot(grid[1, :])
     axes.set(xlim=(-0.1, 12.3), ylim=(-0.75, 1.75))
@@ -65,8 +65,8 @@ def overview() -> Any:
         (8.8, 1.5, "head", _TRAINED),
         (10.7, 1.4, "class", "white"),
     )
-    for x, width, text, colour in steps:
-        _box(axes, x, width, text, colour)
+    for x, width, text, color in steps:
+        _box(axes, x, width, text, color)
     for (x, width, *_), (following, *_) in zip(steps, steps[1:], strict=False):
         axes.annotate(
             "",
@@ -82,7 +82,7 @@ def overview() -> Any:
         6.65, 1.25, "stage 2: only the orange parts and\nthe adapters inside the blocks train",
         ha="center", va="center", fontsize=8, color=_INK,
     )  # fmt: skip
-    axes.text(0, -0.45, "○ token centres on anchor frames", fontsize=8, color="crimson")
+    axes.text(0, -0.45, "○ token centers on anchor frames", fontsize=8, color="crimson")
     return figure
 
 

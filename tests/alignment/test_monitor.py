@@ -9,7 +9,7 @@ from pointata_jax.alignment import Objective, OTDDConfig, StoppingRule, alignmen
 OBJECTIVE = Objective("mmd", 3, 3, OTDDConfig(covariance="diagonal"))
 
 
-def labelled_set(seed, separation):
+def labeled_set(seed, separation):
     rng = np.random.default_rng(seed)
     labels = np.arange(60) % 3
     features = separation * np.eye(3, 8)[labels] + rng.standard_normal((60, 8))
@@ -17,8 +17,8 @@ def labelled_set(seed, separation):
 
 
 def test_permuted_labels_cost_more_only_when_labels_inform():
-    source = labelled_set(0, 4.0)
-    target, labels = labelled_set(1, 4.0)
+    source = labeled_set(0, 4.0)
+    target, labels = labeled_set(1, 4.0)
     key = jax.random.key(0)
     report = alignment_report(OBJECTIVE, *source, target, labels, key)
     assert report["otdd_permuted"] > 2 * report["otdd"] > 0

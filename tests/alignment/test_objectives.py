@@ -14,12 +14,12 @@ from pointata_jax.errors import InputError
 
 N = 48
 LABELS = np.repeat([0, 1], N // 2)
-CENTRES = np.array([[-4.0, 0.0], [4.0, 0.0]])
+CENTERS = np.array([[-4.0, 0.0], [4.0, 0.0]])
 
 
 def clusters(membership, seed):
     noise = 0.3 * np.random.default_rng(seed).standard_normal((N, 2))
-    return (CENTRES[membership] + noise).astype(np.float32)
+    return (CENTERS[membership] + noise).astype(np.float32)
 
 
 SOURCE = clusters(LABELS, 0)
@@ -87,9 +87,9 @@ def test_every_objective_returns_scalars_and_finite_gradients(losses):
 @pytest.mark.parametrize("name, expected", [("otdd", 1.0), ("sinkhorn", 0.71), ("classwise", 0.5)])
 def test_descent_ends_where_the_objective_says(name, expected):
     """Free particles, 71 % on their own side at first: the joint distance sorts all of them, the
-    unlabelled one leaves classes alone, the class-wise surrogate spreads each over both sides."""
+    unlabeled one leaves classes alone, the class-wise surrogate spreads each over both sides."""
     noise = np.random.default_rng(1).standard_normal((N, 2))
-    start = (CENTRES[LABELS] / 16 + noise).astype(np.float32)
+    start = (CENTERS[LABELS] / 16 + noise).astype(np.float32)
     end = start
     for _ in range(40):
         end = end - 0.3 * N * compiled(name)(end, TARGET_LABELS)[1]

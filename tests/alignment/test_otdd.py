@@ -20,16 +20,16 @@ from pointata_jax.errors import InputError
 CLASSES = 4
 
 
-def labelled_set(num_classes, seed, offset=0.0, n=48, dim=8):
+def labeled_set(num_classes, seed, offset=0.0, n=48, dim=8):
     rng = np.random.default_rng(seed)
     labels = np.arange(n, dtype=np.int32) % num_classes
-    centres = 2 * rng.standard_normal((num_classes, dim))
-    features = centres[labels] + rng.standard_normal((n, dim)) + offset
+    centers = 2 * rng.standard_normal((num_classes, dim))
+    features = centers[labels] + rng.standard_normal((n, dim)) + offset
     return features.astype(np.float32), labels
 
 
-SOURCE, SOURCE_LABELS = labelled_set(4, 0)
-TARGET, TARGET_LABELS = labelled_set(3, 1, offset=0.5)
+SOURCE, SOURCE_LABELS = labeled_set(4, 0)
+TARGET, TARGET_LABELS = labeled_set(3, 1, offset=0.5)
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

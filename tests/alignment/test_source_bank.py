@@ -14,7 +14,7 @@ from pointata_jax.alignment import (
     load_source_bank,
     sample_source,
     save_source_bank,
-    standardise,
+    standardize,
 )
 from pointata_jax.errors import InputError
 from pointata_jax.models.backbone_file import backbone_shapes
@@ -29,7 +29,7 @@ NAMES = ("chair", "lampe à pied", "plane", "table")
 def bank():
     labels = np.repeat(np.arange(4), COUNTS)
     features = RNG.standard_normal((60, 6)) * [1, 5, 0.1, 2, 3, 0] + [9, 9, -9, 0, 1, 4]
-    return SourceBank(features, labels, NAMES, {"shapes": "made up", "licence": "CC0"})
+    return SourceBank(features, labels, NAMES, {"shapes": "made up", "license": "CC0"})
 
 
 def test_round_trip(bank, tmp_path):
@@ -84,15 +84,15 @@ def test_bad_contents_are_refused(bank):
         SourceBank(features, labels.astype(float), NAMES)
 
 
-def test_standardised_features_have_unit_moments(bank):
-    units = np.asarray(standardise(bank.features, bank))
+def test_standardized_features_have_unit_moments(bank):
+    units = np.asarray(standardize(bank.features, bank))
     np.testing.assert_allclose(units.mean(0), 0, atol=1e-4)
     # The last channel is constant: it becomes zero, not rounding noise over zero.
     np.testing.assert_allclose(units.std(0), [1, 1, 1, 1, 1, 0], atol=1e-4)
-    half = standardise(jax.numpy.asarray(bank.features, "bfloat16"), bank)
+    half = standardize(jax.numpy.asarray(bank.features, "bfloat16"), bank)
     assert half.dtype == np.float32
     with pytest.raises(InputError, match="width"):
-        standardise(np.zeros((2, 5)), bank)
+        standardize(np.zeros((2, 5)), bank)
 
 
 @pytest.mark.parametrize("n", [10, 40])

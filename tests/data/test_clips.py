@@ -1,4 +1,4 @@
-"""Windows, merging, sampling, normalisation and augmentation, against plain restatements."""
+"""Windows, merging, sampling, normalization and augmentation, against plain restatements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rng(seed=0):
 
 
 @pytest.mark.parametrize(
-    ("num_frames", "frames", "merge", "hop", "expected"),
+    ("num_frames", "frames", "merge", "stride", "expected"),
     [
         (10, 4, 1, 1, [0, 1, 2, 3, 4, 5, 6]),  # the published rule: T - L + 1 windows
         (24, 24, 1, 1, [0]),
@@ -26,23 +26,23 @@ def rng(seed=0):
         (17, 3, 2, 6, [0, 6]),
     ],
 )
-def test_window_starts(num_frames, frames, merge, hop, expected):
-    config = ClipConfig(frames=frames, merge=merge, last_window="drop")
-    assert clips.window_starts(num_frames, config, hop).tolist() == expected
+def test_window_starts(num_frames, frames, merge, stride, expected):
+    config = ClipConfig(frames=frames, frame_merge=merge, last_window="drop")
+    assert clips.window_starts(num_frames, config, stride).tolist() == expected
 
 
 @hypothesis.given(
     num_frames=st.integers(1, 60),
     frames=st.integers(1, 12),
     merge=st.integers(1, 4),
-    hop=st.integers(1, 90),
+    stride=st.integers(1, 90),
     kind=st.sampled_from(["clip", "frame", "point"]),
     short=st.sampled_from(["drop", "repeat"]),
 )
 @hypothesis.settings(max_examples=300)
-def test_every_frame_lies_in_a_window(num_frames, frames, merge, hop, kind, short):
-    config = ClipConfig(frames=frames, merge=merge, short=short)
-    starts = clips.window_starts(num_frames, config, hop, kind).tolist()
+def test_every_frame_lies_in_a_window(num_frames, frames, merge, stride, kind, short):
+    config = ClipConfig(frames=frames, frame_merge=merge, short_clip_policy=short)
+    starts = clips.window_starts(num_frames, config, stride, kind).tolist()
     if num_frames < config.window and short == "drop" and kind == "clip":
         assert starts == []
         return
@@ -68,9 +68,9 @@ def video(sizes):
     return points, offsets
 
 
-def test_merged_frames_hold_the_points_of_their_neighbours():
+def test_merged_frames_hold_the_points_of_their_neighbors():
     points, offsets = video([3, 1, 4, 1, 5, 9, 2, 6])
-    config = ClipConfig(frames=3, merge=2, points=40)
+    config = ClipConfig(frames=3, frame_merge=2, points=40)
     index = clips.sample_clip(points, offsets, 1, config, rng())
     assert index.shape == (3, 40)
     for frame, members in enumerate([(1, 2), (3, 4), (5, 6)]):
@@ -80,7 +80,7 @@ def test_merged_frames_hold_the_points_of_their_neighbours():
 
 def test_a_short_video_is_repeated_evenly_in_order():
     points, offsets = video([2, 2, 2])
-    config = ClipConfig(frames=6, points=2, short="repeat")
+    config = ClipConfig(frames=6, points=2, short_clip_policy="repeat")
     assert clips.window_starts(3, config, 1).tolist() == [0]
     index = clips.sample_clip(points, offsets, 0, config, rng())
     assert points[index][..., 0].tolist() == [[0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
@@ -111,7 +111,9 @@ def test_every_point_is_drawn_equally_often():
 
 def test_noise_leaves_copies_of_a_point_copies():
     points, offsets = video([5, 7])
-    config = ClipConfig(frames=2, points=16, jitter=0.1, drop=0.3, scale_low=1, scale_high=1)
+    config = ClipConfig(
+        frames=2, points=16, jitter_std=0.1, point_dropout=0.3, scale_min=1, scale_max=1
+    )
 
     def cut(augment):
         return clips.make_clip(points, offsets, 0, config, (), rng(3), augment=augment)[0]
@@ -132,12 +134,12 @@ def test_the_draw_of_an_evaluation_depends_on_the_frames_alone():
     assert (clips.evaluation_rng(12, seed=1).permutation(40) != first).any()
 
 
-def test_one_centre_and_one_scale_keep_motion_between_frames():
+def test_one_center_and_one_scale_keep_motion_between_frames():
     body = rng().normal(size=(50, 3)) * 0.1
     walk = np.stack([body + [0.5 * step, 0, 3.0] for step in range(5)]).astype(np.float32)
-    clip = clips.normalise_clip(walk)
-    centres = clip.mean(1)
-    steps = np.diff(centres, axis=0)
+    clip = clips.normalize_clip(walk)
+    centers = clip.mean(1)
+    steps = np.diff(centers, axis=0)
     assert (steps[:, 0] > 0.3).all()
     np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), atol=1e-5)
     np.testing.assert_allclose(np.median(clip.reshape(-1, 3), 0), 0, atol=1e-5)
@@ -148,29 +150,29 @@ def test_p95_pulls_wild_points_in_along_their_direction():
     points = rng().normal(size=(4, 100, 3)).astype(np.float32)
     points[1, 3] = [50, 0, 0]
     points[2, 5] = [0, -30, 40]
-    clip = clips.normalise_clip(points, scale="p95", clip_radius=1.2)
+    clip = clips.normalize_clip(points, scale="p95", radius_limit=1.2)
     radius = np.linalg.norm(clip, axis=-1)
     assert radius.max() <= 1 + 1e-6
     np.testing.assert_allclose(clip[1, 3], [1, 0, 0], atol=0.05)
     np.testing.assert_allclose(clip[2, 5], [0, -0.6, 0.8], atol=0.05)
     # Restated: the other points are only moved and divided.
-    centred = points - np.median(points.reshape(-1, 3), 0)
-    limit = 1.2 * np.percentile(np.linalg.norm(centred, axis=-1), 95)
-    inside = np.linalg.norm(centred, axis=-1) < limit
+    centered = points - np.median(points.reshape(-1, 3), 0)
+    limit = 1.2 * np.percentile(np.linalg.norm(centered, axis=-1), 95)
+    inside = np.linalg.norm(centered, axis=-1) < limit
     assert 0.95 < inside.mean() < 1
-    np.testing.assert_allclose(clip[inside], (centred / limit)[inside], atol=1e-5)
+    np.testing.assert_allclose(clip[inside], (centered / limit)[inside], atol=1e-5)
 
 
-def test_the_mean_can_be_the_centre():
+def test_the_mean_can_be_the_center():
     points = rng().exponential(size=(4, 100, 3)).astype(np.float32)
-    clip = clips.normalise_clip(points, centre="mean")
+    clip = clips.normalize_clip(points, center="mean")
     np.testing.assert_allclose(clip.reshape(-1, 3).mean(0), 0, atol=1e-6)
     assert np.linalg.norm(clip, axis=-1).max() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("scale", ["max", "p95"])
 def test_a_clip_of_one_place_stays_finite(scale):
-    assert np.isfinite(clips.normalise_clip(np.full((2, 4, 3), 7.0), scale=scale)).all()
+    assert np.isfinite(clips.normalize_clip(np.full((2, 4, 3), 7.0), scale=scale)).all()
 
 
 def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
@@ -185,7 +187,7 @@ def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
     assert found.std[1] == pytest.approx(3.5, rel=0.05)
     config = ClipConfig(channels=("intensity", "velocity")).with_statistics(found)
     assert config.channel_std == found.std[::-1]
-    clip = clips.standardise_channels(values[:, ::-1].astype(np.float32), config)
+    clip = clips.standardize_channels(values[:, ::-1].astype(np.float32), config)
     assert np.abs(clip).max() <= 4
     # Speeds are told apart after clipping: the plain deviation would send all of them to ±4.
     moving = np.unique(np.round(clip[1:, 1], 3))
@@ -194,7 +196,7 @@ def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
 
 def test_augmentation_is_one_map_for_all_frames():
     clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32)
-    config = ClipConfig(yaw=30, up="z", mirror="x")
+    config = ClipConfig(yaw_max=30, up_axis="z", mirror_axis="x")
     seen_mirror = set()
     for seed in range(20):
         out = clips.augment_clip(clip, config, rng(seed))
@@ -209,9 +211,9 @@ def test_augmentation_is_one_map_for_all_frames():
         assert abs(angle) < 30.01
         seen_mirror.add(np.sign(np.linalg.det(matrix)))
     assert seen_mirror == {-1, 1}
-    plain = ClipConfig(scale_low=1, scale_high=1)
+    plain = ClipConfig(scale_min=1, scale_max=1)
     np.testing.assert_array_equal(clips.augment_clip(clip, plain, rng()), clip)
-    noisy = clips.augment_clip(clip, ClipConfig(scale_low=1, scale_high=1, jitter=0.01), rng())
+    noisy = clips.augment_clip(clip, ClipConfig(scale_min=1, scale_max=1, jitter_std=0.01), rng())
     assert np.std(noisy - clip) == pytest.approx(0.01, rel=0.1)
 
 
@@ -224,7 +226,7 @@ def linear_map(clip, out):
 
 def test_published_scale_is_one_factor_about_the_first_frame():
     clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32) + 0.5
-    config = ClipConfig(scale_low=0.8, scale_high=1.2, scale_axes="all", scale_about="first frame")
+    config = ClipConfig(scale_min=0.8, scale_max=1.2, scale_axes="all", scale_about="first frame")
     factors = []
     for seed in range(20):
         out = clips.augment_clip(clip, config, rng(seed))
@@ -238,7 +240,7 @@ def test_published_scale_is_one_factor_about_the_first_frame():
 
 def test_published_mirror_moves_one_point_of_each_frame():
     clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32)
-    config = ClipConfig(scale_low=1, scale_high=1, mirror="first point")
+    config = ClipConfig(scale_min=1, scale_max=1, mirror_axis="first point")
     seen = set()
     for seed in range(10):
         out = clips.augment_clip(clip, config, rng(seed))
@@ -251,8 +253,8 @@ def test_published_mirror_moves_one_point_of_each_frame():
 
 def test_yaw_of_a_range_and_small_turns():
     clip = rng().uniform(-1, 1, (2, 30, 3)).astype(np.float32)
-    full = ClipConfig(scale_low=1, scale_high=1, yaw_low=np.degrees(1.0), yaw=360)
-    small = ClipConfig(scale_low=1, scale_high=1, turn=np.degrees(0.06))
+    full = ClipConfig(scale_min=1, scale_max=1, yaw_min=np.degrees(1.0), yaw_max=360)
+    small = ClipConfig(scale_min=1, scale_max=1, rotation_std=np.degrees(0.06))
     angles, sizes = [], []
     for seed in range(200):
         matrix, _ = linear_map(clip, clips.augment_clip(clip, full, rng(seed)))
@@ -278,7 +280,7 @@ def test_dropped_points_become_the_first_of_their_frame():
     assert max(shares) < 0.21 and np.mean(shares) == pytest.approx(0.1, abs=0.02)
 
     points, offsets = video([50] * 4)
-    config = ClipConfig(frames=4, points=50, drop=0.9)
+    config = ClipConfig(frames=4, points=50, point_dropout=0.9)
     kinds = [
         len(
             np.unique(
@@ -309,8 +311,8 @@ def test_make_clip_picks_channels_by_name():
     [
         (lambda: ClipConfig(frames=0), "frames must be at least 1"),
         (lambda: ClipConfig(scale="mean"), "scale is 'mean'; use one of 'max', 'p95'"),  # type: ignore
-        (lambda: ClipConfig(short="pad"), "short is 'pad'"),  # type: ignore
-        (lambda: ClipConfig(scale_low=1.2), "in this order"),
+        (lambda: ClipConfig(short_clip_policy="pad"), "short_clip_policy is 'pad'"),  # type: ignore
+        (lambda: ClipConfig(scale_min=1.2), "in this order"),
         (
             lambda: ClipConfig(channels=("v",), channel_mean=(1.0, 2.0), channel_std=(1.0, 2.0)),
             "one value for each",
@@ -320,7 +322,7 @@ def test_make_clip_picks_channels_by_name():
             "no extra channel 'w'; it has",
         ),
         (
-            lambda: clips.standardise_channels(np.zeros((1, 1)), ClipConfig(channels=("v",))),
+            lambda: clips.standardize_channels(np.zeros((1, 1)), ClipConfig(channels=("v",))),
             "no training statistics",
         ),
         (lambda: clips.sample_indices(0, 4, rng()), "without points cannot be sampled"),

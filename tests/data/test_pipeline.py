@@ -16,7 +16,7 @@ from pointata_jax.datasets.registry import load_source
 from pointata_jax.errors import InputError
 
 LENGTHS = (5, 9, 4, 7, 3, 8)
-CONFIG = ClipConfig(frames=2, merge=2, hop=1, eval_hop=4, points=6, last_window="drop")
+CONFIG = ClipConfig(frames=2, frame_merge=2, stride=1, eval_stride=4, points=6, last_window="drop")
 TRAIN_WINDOWS = 2 + 6 + 1 + 4 + 0 + 5
 EVAL_WINDOWS = 1 + 2 + 1 + 1 + 0 + 2
 
@@ -208,11 +208,11 @@ def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
 def test_labels_of_frames_follow_their_frames():
     videos = source(kind="frame")
     assert videos.kind == "frame" and videos.labels is None
-    config = ClipConfig(frames=4, points=6, eval_hop=4, short="repeat")
+    config = ClipConfig(frames=4, points=6, eval_stride=4, short_clip_policy="repeat")
     clips = ClipSource(videos, config, training=False)
     # The last window is moved back to the end of the video, so that every frame is scored.
     assert clips.windows[:, 1].tolist() == [0, 1, 0, 4, 5, 0, 0, 3, 0, 0, 4]
-    row = clips.clip(1)  # frames 1..4 of a video labelled 0 0 1 1 2
+    row = clips.clip(1)  # frames 1..4 of a video labeled 0 0 1 1 2
     assert row["frame"].tolist() == [1, 2, 3, 4] and row["label"].tolist() == [0, 1, 1, 2]
     repeated = clips.clip(8)  # a video of three frames
     assert repeated["frame"].tolist() == [0, 0, 1, 2]
@@ -227,7 +227,9 @@ def test_labels_of_frames_follow_their_frames():
 def test_every_frame_of_every_video_is_in_a_clip(kind, training):
     videos = source(kind=kind)
     for frames, hop in ((2, 1), (3, 2), (4, 9), (5, 5)):
-        config = ClipConfig(frames=frames, hop=hop, eval_hop=hop, points=6, short="repeat")
+        config = ClipConfig(
+            frames=frames, stride=hop, eval_stride=hop, points=6, short_clip_policy="repeat"
+        )
         windows = ClipSource(videos, config, training=training).windows
         for video, length in enumerate(LENGTHS):
             starts = windows[windows[:, 0] == video, 1]
@@ -310,7 +312,7 @@ def test_the_index_of_videos_is_kept(tmp_path):
     np.testing.assert_array_equal(second[3].points, first[3].points)
 
 
-def test_channels_arrive_standardised_by_training_statistics():
+def test_channels_arrive_standardized_by_training_statistics():
     videos = source()
     statistics = channel_statistics(videos)
     assert statistics.channels == ("velocity",)
@@ -321,7 +323,7 @@ def test_channels_arrive_standardised_by_training_statistics():
 
 
 def test_short_videos_can_be_repeated():
-    config = ClipConfig(frames=6, points=4, short="repeat")
+    config = ClipConfig(frames=6, points=4, short_clip_policy="repeat")
     clips = ClipSource(source(), config, training=True)
     assert (clips.num_videos, clips.num_short) == (6, 0)
 

@@ -31,7 +31,7 @@ LABELS = {"clip": 1, "frame": [0, 1, 1], "point": [0, 0, 1, 1, 0, 1]}
 
 
 @pytest.mark.parametrize("kind", ["clip", "frame", "point"])
-def test_a_video_survives_serialisation(kind):
+def test_a_video_survives_serialization(kind):
     features = schema.video_features(COLUMNS, NAMES, kind)
     video = example(kind=kind, labels=LABELS[kind])
     back = features.deserialize_example_np(features.serialize_example(video))

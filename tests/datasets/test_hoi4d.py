@@ -72,7 +72,7 @@ def test_the_hold_out_is_fixed_by_the_number_of_the_sequence():
     parts = [sequences.held_out(number) for number in range(2971)]
     assert collections.Counter(parts) == {"train": 1846, "validation": 375, "test": 750}
     changes = np.flatnonzero(np.array(parts[1:]) != np.array(parts[:-1])) + 1
-    assert (changes % 25 == 0).all(), "neighbours stay together"
+    assert (changes % 25 == 0).all(), "neighbors stay together"
     assert [parts[number] for number in (0, 24, 25, 49, 50, 75, 100)] == [
         *("train", "train", "test", "test", "train", "validation", "train")
     ]

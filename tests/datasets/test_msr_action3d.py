@@ -257,8 +257,8 @@ def test_missing_folders_and_strange_files_are_explained(tmp_path):
     write(folder / "copy", "a02_s01_e01", point_clouds=objects(clouds()))
     with pytest.raises(InputError, match="same recording; remove one"):
         build(tmp_path, folder)
-    with pytest.raises(InputError, match="Unknown variant 'colour'"):
-        MSRAction3DConfig(name="mine", variant="colour")
+    with pytest.raises(InputError, match="Unknown variant 'color'"):
+        MSRAction3DConfig(name="mine", variant="color")
 
 
 def test_a_damaged_file_in_the_tree_stops_the_build_with_its_name(tmp_path):
@@ -424,7 +424,7 @@ def test_the_real_skeletons_have_the_published_counts_and_bodies(shared_data):
     assert sum(lost.values()) == 335
     assert lost[protocol.Recording(7, 4, 1)] > 0
     assert min(len(joints) - lost[key] for key, joints in found.items()) >= 9
-    # A standing person, in metres, before the sensor, seen from the front.
+    # A standing person, in meters, before the sensor, seen from the front.
     key = protocol.Recording(1, 1, 1)
     frames = skeletons.dress_recording(key, found[key][:3], 512)
     assert frames.shape == (3, 512, 3)

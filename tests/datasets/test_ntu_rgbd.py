@@ -98,9 +98,9 @@ def test_points_are_drawn_by_the_name_of_the_video_or_all_kept(tmp_path):
 
 @pytest.mark.parametrize("frames", range(40, 61))
 def test_thinned_videos_give_the_published_windows(frames):
-    config = ClipConfig(frames=24, hop=1)
+    config = ClipConfig(frames=24, stride=1)
     published = list(range(0, frames - 2 * 23, 2))
-    ours = window_starts(len(range(0, frames, 2)), config, config.hop)
+    ours = window_starts(len(range(0, frames, 2)), config, config.stride)
     assert [2 * start for start in ours] == published
 
 
@@ -116,7 +116,7 @@ def write_depth_maps(folder, name, frames=5):
 
 
 @pytest.mark.parametrize(("protocol", "focal"), [("corrected", 365.456), ("published", 280.0)])
-def test_depth_maps_become_points_in_metres(tmp_path, protocol, focal):
+def test_depth_maps_become_points_in_meters(tmp_path, protocol, focal):
     maps, _ = write_depth_maps(tmp_path / "raw", NAMES[0])
     video = videos(build(tmp_path, tmp_path / "raw", protocol=protocol), "train")[NAMES[0]]
     assert video["frame_sizes"].tolist() == [np.count_nonzero(depth) for depth in maps[::2]]

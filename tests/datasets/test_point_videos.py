@@ -37,7 +37,7 @@ def write(folder, kind="clip", describe=True, **changes):
     save(folder / "train" / "deep" / "b.npz", video(kind, 1) | changes)
     save(folder / "test" / "c.npz", video(kind, 2))
     if describe:
-        values = {"kind": kind, "columns": ["x", "y", "z", "grey"], "classes": ["wave", "clap"]}
+        values = {"kind": kind, "columns": ["x", "y", "z", "gray"], "classes": ["wave", "clap"]}
         (folder / "dataset.json").write_text(json.dumps(values))
     return folder
 
@@ -55,7 +55,7 @@ def by_name(builder, split):
 @pytest.mark.parametrize("kind", ["clip", "frame", "point"])
 def test_every_kind_comes_through_as_it_is(kind, tmp_path):
     builder = prepare(write(tmp_path / "raw", kind), tmp_path)
-    assert schema.column_names(builder.info.features) == ("x", "y", "z", "grey")
+    assert schema.column_names(builder.info.features) == ("x", "y", "z", "gray")
     assert schema.label_names(builder.info.features) == ("wave", "clap")
     train, test = by_name(builder, "train"), by_name(builder, "test")
     assert sorted(train) == ["train/a", "train/deep/b"] and sorted(test) == ["test/c"]
@@ -105,11 +105,11 @@ def test_list_files_decide_where_they_are(tmp_path):
 
 
 def test_files_can_describe_themselves(tmp_path):
-    own = {"classes": np.array(["wave", "clap"]), "columns": np.array(["x", "y", "z", "grey"])}
+    own = {"classes": np.array(["wave", "clap"]), "columns": np.array(["x", "y", "z", "gray"])}
     for split in ("train", "test"):
         save(tmp_path / "raw" / split / "v.npz", video("frame", **own))
     assert layout.describe(tmp_path / "raw") == layout.Description(
-        "frame", ("x", "y", "z", "grey"), ("wave", "clap")
+        "frame", ("x", "y", "z", "gray"), ("wave", "clap")
     )
     save(tmp_path / "raw" / "train" / "v.npz", video("frame", classes=own["classes"]))
     with pytest.raises(InputError, match=r"v\.npz has points of 4 columns and does not name them"):

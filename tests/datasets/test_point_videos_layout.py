@@ -181,11 +181,11 @@ def test_a_list_that_is_a_broken_link_is_no_missing_list(tmp_path):
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_description_in_any_encoding(mark, tmp_path):
     folder = folder_of(tmp_path)
-    values = {"kind": "clip", "classes": [" wérk ", "b"], "columns": ["X", "Y", "Z", "Grey"]}
+    values = {"kind": "clip", "classes": [" wérk ", "b"], "columns": ["X", "Y", "Z", "Gray"]}
     (folder / "dataset.json").rename(folder / "Dataset.JSON")
     (folder / "Dataset.JSON").write_bytes(json.dumps(values, ensure_ascii=False).encode(mark))
     assert layout.describe(folder) == layout.Description(
-        "clip", ("x", "y", "z", "Grey"), ("wérk", "b")
+        "clip", ("x", "y", "z", "Gray"), ("wérk", "b")
     )
     (folder / "Dataset.JSON").write_bytes(codecs.BOM_UTF16_LE + b"x")
     with pytest.raises(InputError, match=r"Dataset\.JSON begins as UTF-16"):
@@ -196,11 +196,11 @@ def test_a_description_in_any_encoding(mark, tmp_path):
 
 
 def test_columns_in_another_order_are_refused_with_the_order(tmp_path):
-    folder = folder_of(tmp_path, columns=["grey", "z", "x", "time", "y"])
+    folder = folder_of(tmp_path, columns=["gray", "z", "x", "time", "y"])
     with pytest.raises(InputError) as caught:
         layout.describe(folder)
     assert "save points[..., [2, 4, 1, 0, 3]]" in str(caught.value).lower()
-    assert "['x', 'y', 'z', 'grey', 'time']" in str(caught.value)
+    assert "['x', 'y', 'z', 'gray', 'time']" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["clip", "frame", "point"])

@@ -312,9 +312,9 @@ def test_the_real_pack(shared_data, tmp_path):
     assert train.num_frames.sum() + test.num_frames.sum() == 100_852
     config = ClipConfig(
         frames=12,
-        merge=5,
-        hop=10,
-        eval_hop=60,
+        frame_merge=5,
+        stride=10,
+        eval_stride=60,
         last_window="drop",
         points=128,
         channels=("velocity", "intensity"),

@@ -76,7 +76,7 @@ def by_frame(video):
     return list(zip(points, video["frame_labels"], strict=True))
 
 
-def test_frames_are_whole_neighbours_of_one_recording_with_its_label(tmp_path):
+def test_frames_are_whole_neighbors_of_one_recording_with_its_label(tmp_path):
     recordings = make_recordings()
     builder = prepare(write_packed(tmp_path / "raw", recordings), tmp_path)
     sizes = {int(r.points[0, 0]): r.frame_sizes for r in recordings}
@@ -90,7 +90,7 @@ def test_frames_are_whole_neighbours_of_one_recording_with_its_label(tmp_path):
             for points, label in frames:
                 (code,) = set(points[:, 0].astype(int))
                 first, second = sorted(set(points[:, 1].astype(int)))
-                assert second == first + 1, "two neighbouring radar frames"
+                assert second == first + 1, "two neighboring radar frames"
                 assert len(points) == sizes[code][[first, second]].sum(), "all of their points"
                 assert label == code // 100
                 codes.setdefault(split, {}).setdefault(video["subject"], set()).add(code)

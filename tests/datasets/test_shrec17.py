@@ -1,4 +1,4 @@
-"""SHREC'17 from small archives, of point files and of depth images: labels, metres, damage."""
+"""SHREC'17 from small archives, of point files and of depth images: labels, meters, damage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOCAL = 463.889
 
 
 def array(key, shape=(4, 6)):
-    """Pixels and depths, and of them metres, as the public script computes them."""
+    """Pixels and depths, and of them meters, as the public script computes them."""
     rng = np.random.default_rng([key.gesture, key.finger, key.subject, key.trial])
     made = np.zeros((*shape, 8), np.int64)
     made[..., 0] = rng.integers(100, 400, shape)
@@ -75,7 +75,7 @@ def videos(builder, split):
 @pytest.mark.parametrize(
     ("config", "labels"), [("labels14", (0, 13, 6)), ("labels28", (0, 27, 13))]
 )
-def test_labels_splits_and_metres(tmp_path, config, labels):
+def test_labels_splits_and_meters(tmp_path, config, labels):
     builder = build(tmp_path, write(tmp_path / "raw"), config)
     train = videos(builder, "train")
     assert set(train) == {key.video_id for key in SPLITS["train"]}
@@ -86,7 +86,7 @@ def test_labels_splits_and_metres(tmp_path, config, labels):
         assert video["frame_sizes"].tolist() == [6] * 4
         x, y, z = video["points"].reshape(4, 6, 3).transpose(2, 0, 1)
         np.testing.assert_allclose(z, made[..., 2] / 1000, atol=1e-6)
-        # Right of the middle is positive, below it is negative; the files round to millimetres.
+        # Right of the middle is positive, below it is negative; the files round to millimeters.
         np.testing.assert_allclose(x, (made[..., 1] - 320) * z / FOCAL, atol=1e-3)
         np.testing.assert_allclose(y, (240 - made[..., 0]) * z / FOCAL, atol=1e-3)
     names = schema.label_names(builder.info.features)
@@ -436,7 +436,7 @@ def test_hidden_images_do_not_count_as_frames(tmp_path):
         depth_videos.read_video(path, dataclasses.replace(key, frames=4))
 
 
-def test_metres_are_computed_in_float64():
+def test_meters_are_computed_in_float64():
     made = array(SPLITS["train"][0]).astype(np.int16)
     frames = np.concatenate(gestures.metric_frames(made, "x")).reshape(-1, 3)
     wanted = made.reshape(-1, 8)[:, [5, 4, 6]].astype(np.float64) / [1000, -1000, 1000]

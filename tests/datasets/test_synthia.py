@@ -78,10 +78,10 @@ def expected_half(refs, half):
     for ref in refs:
         made = arrays(ref)
         size = 0
-        for point, colour, raw in zip(made["pc"], made["rgb"], made["semantic"], strict=True):
+        for point, color, raw in zip(made["pc"], made["rgb"], made["semantic"], strict=True):
             distance = (float(point[2]) - plane) * (1 if half == "plus" else -1)
             if distance > -1:
-                points.append([*point, *colour])
+                points.append([*point, *color])
                 labels.append(RAW[raw] if distance > 0 else -1)
                 size += 1
         sizes.append(size)
@@ -113,7 +113,7 @@ def test_clips_are_halves_of_three_frames_with_a_margin(tmp_path, protocol):
     assert schema.label_names(builder.info.features)[9] == "bicycle"
 
 
-def test_the_two_halves_score_every_labelled_point_once():
+def test_the_two_halves_score_every_labeled_point_once():
     frame = frames.Frame(
         np.random.default_rng(0).uniform(-3, 3, (500, 6)), np.arange(500) % 12, np.zeros(3)
     )
@@ -165,7 +165,7 @@ def test_the_lists_of_p4transformer_are_read(tmp_path):
     assert frames.read_splits(tmp_path / "two") == frames.read_splits(tmp_path / "full")
 
 
-def test_the_other_split_is_recognised(tmp_path):
+def test_the_other_split_is_recognized(tmp_path):
     counts = {"train": 29_019, "val": 9_343, "test": 7_222}
     splits = {name: [FrameRef(name, n) for n in range(count)] for name, count in counts.items()}
     write_lists(tmp_path, splits)
@@ -211,7 +211,7 @@ def test_a_partial_copy_uses_the_frames_that_are_there(tmp_path):
         ({"pc": np.zeros((POINTS, 2), np.float32)}, r"pc has shape \(60, 2\)"),
         ({"pc": np.zeros((POINTS, 3), np.int32)}, r"coordinates \(pc\) are int32"),
         ({"rgb": np.zeros((5, 3), np.float32)}, r"rgb \(5, 3\), .* do not fit pc"),
-        ({"rgb": np.full((POINTS, 3), 255.0)}, r"colours \(rgb\) reach from 255 to 255"),
+        ({"rgb": np.full((POINTS, 3), 255.0)}, r"colors \(rgb\) reach from 255 to 255"),
         ({"semantic": np.zeros(POINTS)}, r"labels \(semantic\) are float64, expected integers"),
         ({"semantic": np.full(POINTS, 16)}, r"label 16 \(semantic\) is none of the raw"),
         ({"center": np.zeros(2)}, r"center \(2,\) do not fit"),
@@ -282,7 +282,7 @@ def test_copies_with_columns_wide_numbers_links_and_marks_in_lists(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rgb": np.full((POINTS, 3), np.nan)}, r"colours \(rgb\) reach from nan"),
+        ({"rgb": np.full((POINTS, 3), np.nan)}, r"colors \(rgb\) reach from nan"),
         ({"center": np.array(["a", "b", "c"])}, r"coordinates \(center\) are <U1"),
         ({"semantic": np.int32(3)}, r"semantic \(\) .* do not fit"),
         ({"pc": np.float32(3)}, r"pc has shape \(\)"),

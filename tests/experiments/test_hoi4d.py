@@ -31,7 +31,7 @@ def test_train_evaluate_and_submit(place, tmp_path, monkeypatch):
     small = dataclasses.replace(
         config,
         clip=dataclasses.replace(config.clip, frames=6, points=16),
-        model=ModelSettings(num_centres=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3),
+        model=ModelSettings(num_centers=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3),
         align=AlignSettings(steps=2, batch_size=8, units=24, report_every=2, report_clips=8),
         adapt=dataclasses.replace(config.adapt, steps=2, eval_every=2),
     )

@@ -22,8 +22,8 @@ SMALL = TaskConfig(
     task="synthetic_actions",
     dataset="synthetic_actions",
     variant="tiny",
-    clip=ClipConfig(frames=8, hop=8, eval_hop=8, points=48),
-    model=ModelSettings(num_centres=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3),
+    clip=ClipConfig(frames=8, stride=8, eval_stride=8, points=48),
+    model=ModelSettings(num_centers=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3),
     align=AlignSettings(steps=4, batch_size=16, report_every=2, report_clips=32),
     adapt=AdaptSettings(steps=6, batch_size=16, eval_every=3),
     needs_data_dir=False,
@@ -79,10 +79,10 @@ def test_alignment_without_labels(finished, place, tmp_path):
         with open(os.path.join(folder, "align", "result.json")) as file:
             return json.load(file)["held_out"]
 
-    pseudo, labelled = held_out(workdir), held_out(finished)
+    pseudo, labeled = held_out(workdir), held_out(finished)
     # The same embedder and clips under other classes: only what depends on labels differs.
-    assert pseudo["moments"]["deviation"] == pytest.approx(labelled["moments"]["deviation"])
-    assert pseudo["moments"]["otdd"] != labelled["moments"]["otdd"]
+    assert pseudo["moments"]["deviation"] == pytest.approx(labeled["moments"]["deviation"])
+    assert pseudo["moments"]["otdd"] != labeled["moments"]["otdd"]
     assert pseudo["kept"]["converged"] == 1
     with pytest.raises(InputError, match="1000 pseudo-classes"):
         align.main(align.Args(workdir=str(tmp_path / "many"), pseudo_classes=1000, **place))

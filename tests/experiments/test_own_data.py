@@ -30,10 +30,10 @@ def small_tasks():
         config = load(task, protocol)
         return dataclasses.replace(
             config,
-            clip=dataclasses.replace(config.clip, frames=4, hop=3, eval_hop=3, points=24),
+            clip=dataclasses.replace(config.clip, frames=4, stride=3, eval_stride=3, points=24),
             model=ModelSettings(
                 anchor_stride=2,
-                num_centres=4,
+                num_centers=4,
                 neighbors=3,
                 radius=0.5,
                 bottleneck=4,
@@ -292,7 +292,7 @@ def test_own_data_sets_have_run_folders_of_their_own(tmp_path):
     [
         ({"frames": 0}, "frames must be at least 1, it is 0"),
         ({"points": 0}, "points must be at least 1, it is 0"),
-        ({"merge": 0}, "merge must be at least 1, it is 0"),
+        ({"merge": 0}, "frame_merge must be at least 1, it is 0"),
         ({"steps": 0}, "steps"),
         ({"batch_size": 0}, "[Bb]atch"),
         ({"learning_rate": 0.0}, "learning_rate|learning rate"),

@@ -16,7 +16,7 @@ from pointata_jax.stages.align import draw_units, label_units
 from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
 
 MODEL = ModelSettings(
-    anchor_stride=2, num_centres=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3
+    anchor_stride=2, num_centers=4, neighbors=4, radius=0.4, bottleneck=8, sce_neighbors=3
 )
 TASKS = {
     "timelines": TaskConfig(
@@ -24,7 +24,7 @@ TASKS = {
         dataset="synthetic_timelines",
         kind="frame",
         variant="tiny",
-        clip=ClipConfig(frames=20, hop=20, eval_hop=16, points=24),
+        clip=ClipConfig(frames=20, stride=20, eval_stride=16, points=24),
         model=MODEL,
         align=AlignSettings(steps=2, batch_size=8, units=24, report_every=2, report_clips=8),
         adapt=AdaptSettings(steps=4, batch_size=8, eval_every=2),
@@ -36,7 +36,7 @@ TASKS = {
         dataset="synthetic_parts",
         kind="point",
         variant="tiny",
-        clip=ClipConfig(frames=3, hop=3, eval_hop=3, points=48),
+        clip=ClipConfig(frames=3, stride=3, eval_stride=3, points=48),
         model=MODEL,
         align=AlignSettings(steps=2, batch_size=8, units=24, report_every=2, report_clips=8),
         adapt=AdaptSettings(steps=4, batch_size=8, eval_every=2, class_weights=(1.0,) * 7 + (0.5,)),
@@ -93,12 +93,12 @@ def test_both_stages_evaluation_and_prediction(finished, place, capsys):
 def test_what_stage_1_aligns_where_frames_or_points_carry_labels():
     rng = np.random.default_rng(0)
     config = P4DConfig(
-        width=8, num_centres=4, neighbors=3, radius=0.5, widths=(4, 6, 8), anchor_stride=2
+        width=8, num_centers=4, neighbors=3, radius=0.5, widths=(4, 6, 8), anchor_stride=2
     )
     clips = rng.normal(size=(2, 5, 9, 3)).astype(np.float32)
     embedder = P4DEmbedder(config)
     params = jax.jit(embedder.init)(jax.random.key(0), clips)["params"]
-    tokens, centres = embedder.apply({"params": params}, clips)
+    tokens, centers = embedder.apply({"params": params}, clips)
     frame_labels = rng.integers(0, 3, (2, 5))
     features, labels = label_units(config, params, clips, frame_labels)
     np.testing.assert_allclose(features, tokens.mean(2), atol=1e-6)
@@ -108,7 +108,7 @@ def test_what_stage_1_aligns_where_frames_or_points_carry_labels():
     np.testing.assert_array_equal(features, np.asarray(tokens).reshape(2, 12, 8))
     expected = np.empty((2, 3, 4), int)
     for b, t, i in np.ndindex(2, 3, 4):
-        gap = np.linalg.norm(clips[b, 2 * t] - np.asarray(centres)[b, t, i], axis=1)
+        gap = np.linalg.norm(clips[b, 2 * t] - np.asarray(centers)[b, t, i], axis=1)
         expected[b, t, i] = point_labels[b, 2 * t, gap.argmin()]
     np.testing.assert_array_equal(labels, expected.reshape(2, 12))
     drawn, chosen = draw_units(jax.random.key(1), features, labels, 10)

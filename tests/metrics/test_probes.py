@@ -3,7 +3,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from pointata_jax.metrics.probes import nearest_neighbour_accuracy, ridge_accuracy, standardise
+from pointata_jax.metrics.probes import nearest_neighbor_accuracy, ridge_accuracy, standardize
 
 
 @pytest.fixture
@@ -13,15 +13,15 @@ def data():
     return rng.normal(size=(60, 8)) + 0.8 * np.eye(8)[labels] + 5.0, labels
 
 
-def test_nearest_neighbour_is_leave_one_out(data):
+def test_nearest_neighbor_is_leave_one_out(data):
     features, labels = data
-    unit = standardise(features)
+    unit = standardize(features)
     expected = []
     for i in range(len(labels)):
         rest = np.arange(len(labels)) != i
         classifier = KNeighborsClassifier(1, metric="cosine").fit(unit[rest], labels[rest])
         expected.append(classifier.predict(unit[i : i + 1])[0] == labels[i])
-    assert nearest_neighbour_accuracy(features, labels) == pytest.approx(100 * np.mean(expected))
+    assert nearest_neighbor_accuracy(features, labels) == pytest.approx(100 * np.mean(expected))
 
 
 def test_ridge_against_scikit_learn(data):

@@ -60,7 +60,7 @@ def test_frames_between_anchors_are_interpolated(frames, stride):
     )
 
 
-def test_a_frame_is_labelled_by_its_own_tokens():
+def test_a_frame_is_labeled_by_its_own_tokens():
     tokens = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
     head = ActionSegmentationHead(num_classes=3, anchor_stride=2, hidden=7)
     variables = jax.jit(head.init, static_argnums=2)(jax.random.key(0), tokens, 6)
@@ -75,11 +75,11 @@ def test_a_frame_is_labelled_by_its_own_tokens():
     assert moved.tolist() == [False, False, False, True, True, True]
 
 
-def numpy_interpolated(xyz, centres, values):
-    """Inverse distances of the three nearest centres, written as the definition reads."""
+def numpy_interpolated(xyz, centers, values):
+    """Inverse distances of the three nearest centers, written as the definition reads."""
     result = np.empty((len(xyz), values.shape[1]))
     for i, point in enumerate(xyz):
-        distance = np.linalg.norm(centres - point, axis=1)
+        distance = np.linalg.norm(centers - point, axis=1)
         nearest = np.argsort(distance)[:3]
         weight = 1 / (distance[nearest] + 1e-8)
         result[i] = weight @ values[nearest] / weight.sum()
@@ -90,10 +90,10 @@ def test_points_get_the_features_of_their_frame():
     rng = np.random.default_rng(0)
     batch, frames, anchors, n, points = 2, 3, 2, 4, 9
     clip = rng.normal(size=(batch, frames, points, 5)).astype(np.float32)
-    centres = rng.normal(size=(batch, anchors, n, 3)).astype(np.float32)
+    centers = rng.normal(size=(batch, anchors, n, 3)).astype(np.float32)
     levels = [rng.normal(size=(batch, anchors, n, 6)).astype(np.float32) for _ in range(2)]
     head = SemanticSegmentationHead(num_classes=3, anchor_stride=2, radius=0.5, hidden=8)
-    variables = jax.jit(head.init)(jax.random.key(0), levels, centres, clip)
+    variables = jax.jit(head.init)(jax.random.key(0), levels, centers, clip)
     variables = jax.tree.map(
         lambda x: x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32), variables
     )
@@ -110,12 +110,12 @@ def test_points_get_the_features_of_their_frame():
         # Frame 1 lies between both anchors; the earlier one is taken.
         a = {0: 0, 1: 0, 2: 1}[t]
         xyz = clip[b, t, :, :3]
-        gaps = np.linalg.norm(xyz[:, None] - centres[b, a], axis=2)
-        place = (xyz - centres[b, a][gaps.argmin(1)]) / 0.5
+        gaps = np.linalg.norm(xyz[:, None] - centers[b, a], axis=2)
+        place = (xyz - centers[b, a][gaps.argmin(1)]) / 0.5
         own = np.concatenate([clip[b, t], place], -1) @ params["points"]["kernel"]
-        rows = numpy_interpolated(xyz, centres[b, a], tokens[b, a]) + own
+        rows = numpy_interpolated(xyz, centers[b, a], tokens[b, a]) + own
         rows = np.maximum(norm(rows, "point_norm_0"), 0) @ params["hidden"]["kernel"]
         rows = np.maximum(norm(rows, "point_norm_1"), 0)
         expected[b, t] = rows @ params["logits"]["kernel"] + params["logits"]["bias"]
-    ours = jax.jit(head.apply)(variables, levels, centres, clip)
+    ours = jax.jit(head.apply)(variables, levels, centers, clip)
     np.testing.assert_allclose(ours, expected, atol=2e-4)

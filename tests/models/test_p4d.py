@@ -14,7 +14,7 @@ from pointata_jax.models import p4d
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder, embedder_from_backbone
 from pointata_jax.models.point_mae import Backbone, BackboneConfig, PatchEmbedder
 
-CONFIG = P4DConfig(width=12, num_centres=4, neighbors=3, radius=0.35, channels=2, widths=(6, 8, 10))
+CONFIG = P4DConfig(width=12, num_centers=4, neighbors=3, radius=0.35, channels=2, widths=(6, 8, 10))
 BACKBONE = BackboneConfig(
     width=12, depth=1, num_heads=2, embedder_widths=(6, 8, 10), num_groups=4, group_size=5
 )
@@ -36,32 +36,32 @@ def backbone_variables():
 
 
 def numpy_tubes(frames: np.ndarray, config: P4DConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Tubes and centres of one clip, written as the definitions read."""
-    all_tubes, all_centres = [], []
+    """Tubes and centers of one clip, written as the definitions read."""
+    all_tubes, all_centers = [], []
     for anchor in range(0, len(frames), config.anchor_stride):
         xyz = frames[anchor, :, :3]
-        centres = [xyz[np.argmax(np.linalg.norm(xyz, axis=1))]]
-        while len(centres) < config.num_centres:
-            gaps = np.linalg.norm(xyz[:, None] - np.asarray(centres), axis=2).min(1)
-            centres.append(xyz[gaps.argmax()])
-        for centre in centres:
+        centers = [xyz[np.argmax(np.linalg.norm(xyz, axis=1))]]
+        while len(centers) < config.num_centers:
+            gaps = np.linalg.norm(xyz[:, None] - np.asarray(centers), axis=2).min(1)
+            centers.append(xyz[gaps.argmax()])
+        for center in centers:
             tube = []
             for offset in (-1, 0, 1):
                 frame = frames[np.clip(anchor + offset, 0, len(frames) - 1)]
-                distance = np.linalg.norm(frame[:, :3] - centre, axis=1)
+                distance = np.linalg.norm(frame[:, :3] - center, axis=1)
                 order = np.argsort(distance)[: config.neighbors]
                 inside = [i for i in order if distance[i] < config.radius] or [order[0]]
                 inside += [inside[0]] * (config.neighbors - len(inside))
                 for point in frame[inside]:
-                    step = (point[:3] - centre) / config.radius
+                    step = (point[:3] - center) / config.radius
                     length = np.linalg.norm(step)
                     if length > config.max_displacement:
                         step *= config.max_displacement / length
                     tube.append(np.concatenate([step, [0.5 * offset], point[3:]]))
             all_tubes.append(tube)
-        all_centres.append(centres)
-    shape = (len(all_centres), config.num_centres, 3 * config.neighbors, -1)
-    return np.asarray(all_tubes).reshape(shape), np.asarray(all_centres)
+        all_centers.append(centers)
+    shape = (len(all_centers), config.num_centers, 3 * config.neighbors, -1)
+    return np.asarray(all_tubes).reshape(shape), np.asarray(all_centers)
 
 
 def numpy_encode(tubes: np.ndarray, params) -> np.ndarray:
@@ -88,14 +88,14 @@ def test_equals_the_formulas_in_numpy():
     clip[:, 2, 0, :3] = (5.0, -4.0, 3.0)
     model = P4DEmbedder(CONFIG)
     params = perturbed(jax.jit(model.init)(jax.random.key(0), clip)["params"])
-    tokens, centres = jax.jit(model.apply)({"params": params}, clip)
+    tokens, centers = jax.jit(model.apply)({"params": params}, clip)
     tubes, _ = jax.jit(p4d.tubes, static_argnums=1)(clip, CONFIG)
 
     params = jax.tree.map(np.asarray, params)
     for i, frames in enumerate(clip):
-        expected_tubes, expected_centres = numpy_tubes(frames, CONFIG)
+        expected_tubes, expected_centers = numpy_tubes(frames, CONFIG)
         np.testing.assert_allclose(tubes[i], expected_tubes, atol=1e-5)
-        np.testing.assert_allclose(centres[i], expected_centres, atol=1e-6)
+        np.testing.assert_allclose(centers[i], expected_centers, atol=1e-6)
         np.testing.assert_allclose(tokens[i], numpy_encode(expected_tubes, params), atol=2e-5)
     lengths = np.linalg.norm(tubes[..., :3], axis=-1)
     assert np.isclose(lengths.max(), CONFIG.max_displacement)  # The clipped branch was exercised.
@@ -146,7 +146,7 @@ def test_copy_refuses_what_does_not_fit():
 
 def test_order_of_points_does_not_matter():
     clip = random_clip(3)
-    # Second clip: fewer distinct points than centres, as in sparse frames drawn with replacement.
+    # Second clip: fewer distinct points than centers, as in sparse frames drawn with replacement.
     clip[1] = clip[1][:, np.arange(clip.shape[2]) % 3]
     rng = np.random.default_rng(4)
     shuffled = np.stack(
@@ -168,18 +168,18 @@ def test_a_tube_holds_no_copy_while_a_different_point_lies_in_the_ball(held):
     for place in np.ndindex(2, 5):
         again = few[place][rng.integers(0, held, 40 - held)]
         filled[place] = rng.permutation(np.concatenate([few[place], again]))
-    config = dataclasses.replace(CONFIG, num_centres=min(4, held), neighbors=3)
-    tubes, centres = jax.jit(p4d.tubes, static_argnums=1)(filled, config)
+    config = dataclasses.replace(CONFIG, num_centers=min(4, held), neighbors=3)
+    tubes, centers = jax.jit(p4d.tubes, static_argnums=1)(filled, config)
     for clip in range(2):
-        expected_tubes, expected_centres = numpy_tubes(few[clip], config)
+        expected_tubes, expected_centers = numpy_tubes(few[clip], config)
         np.testing.assert_allclose(tubes[clip], expected_tubes, atol=1e-5)
-        np.testing.assert_allclose(centres[clip], expected_centres, atol=1e-6)
+        np.testing.assert_allclose(centers[clip], expected_centers, atol=1e-6)
 
 
 def test_points_at_one_place_with_other_channels_are_different_points():
     clip = np.zeros((1, 1, 6, 4), np.float32)
     clip[0, 0, :, 3] = [1, 2, 3, 1, 2, 3]
-    config = P4DConfig(width=12, num_centres=1, neighbors=5, channels=1, widths=(6, 8, 10))
+    config = P4DConfig(width=12, num_centers=1, neighbors=5, channels=1, widths=(6, 8, 10))
     tubes, _ = p4d.tubes(clip, config)
     assert sorted(tubes[0, 0, 0, :5, 4].tolist()) == [1, 1, 1, 2, 3]
 

@@ -52,12 +52,12 @@ def test_published_parameter_counts():
     assert _count(params["position"]) == pytest.approx(0.050e6, rel=5e-3)
 
 
-def test_groups_are_the_nearest_points_of_farthest_centres():
+def test_groups_are_the_nearest_points_of_farthest_centers():
     points = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
-    patches, centres = map(np.asarray, group_points(jnp.asarray(points), 5, 7))
-    for cloud, patch, centre in zip(points, patches, centres, strict=True):
-        assert np.array_equal(centre[0], cloud[0])
-        for group, middle in zip(patch, centre, strict=True):
+    patches, centers = map(np.asarray, group_points(jnp.asarray(points), 5, 7))
+    for cloud, patch, center in zip(points, patches, centers, strict=True):
+        assert np.array_equal(center[0], cloud[0])
+        for group, middle in zip(patch, center, strict=True):
             offsets = cloud - middle
             nearest = offsets[np.argsort((offsets**2).sum(1), kind="stable")[:7]]
             np.testing.assert_allclose(group, nearest, atol=1e-6)
@@ -80,10 +80,10 @@ def test_position_is_added_at_every_block():
     variables = backbone.init(jax.random.key(1), points)
 
     def by_hand(model, points):
-        tokens, centres = model.embed(points)
+        tokens, centers = model.embed(points)
         x = tokens
         for block in model.blocks:
-            x = block(x + model.position(centres))
+            x = block(x + model.position(centers))
         return model.norm(x)
 
     ours = backbone.apply(variables, points)
@@ -180,7 +180,7 @@ class TestBackboneFile:
             {"embedder_output": -1},
             {"extra_tokens": [1]},
             {"block": "swin"},
-            {"colour": "blue"},
+            {"color": "blue"},
         ):
             metadata = {"format": FORMAT, "config": json.dumps(good | change)}
             save_file(tensors, tmp_path / "odd.safetensors", metadata=metadata)

@@ -24,7 +24,7 @@ CONFIG = PointATAConfig(
     num_classes=3,
     channels=1,
     num_anchors=4,
-    num_centres=6,
+    num_centers=6,
     neighbors=4,
     radius=0.4,
     bottleneck=8,
@@ -69,12 +69,12 @@ def variables():
 def trained(variables):
     """Variables after three steps of Adam, and the gradient after the first of them."""
     trainable, frozen = split(variables["params"])
-    optimiser = optax.adam(1e-2)
-    state = optimiser.init(trainable)
+    optimizer = optax.adam(1e-2)
+    state = optimizer.init(trainable)
 
     @jax.jit
     def move(trainable, state, grads):
-        updates, state = optimiser.update(grads, state)
+        updates, state = optimizer.update(grads, state)
         return optax.apply_updates(trainable, updates), state
 
     gradients = []
@@ -182,7 +182,7 @@ def test_recomputation_changes_no_gradient(variables, trained):
 def test_frames_and_points_get_logits_and_gradients_reach_every_part(kind, shape):
     model, clip = PointATA(dataclasses.replace(CONFIG, kind=kind)), random_clip()
     variables = jax.jit(model.init)(jax.random.key(0), clip)
-    # Zero-initialised parts pass no gradient on to what stands before them.
+    # Zero-initialized parts pass no gradient on to what stands before them.
     params = jax.tree.map(lambda x: x + 0.05, variables["params"])
 
     def total(params):
@@ -223,7 +223,7 @@ def test_configuration_survives_json():
 
 
 def test_counts_of_the_small_preset():
-    config = PointATAConfig(backbone=PRESETS["small"], num_anchors=12, num_centres=64, neighbors=8)
+    config = PointATAConfig(backbone=PRESETS["small"], num_anchors=12, num_centers=64, neighbors=8)
     counts, whole = parameter_counts(config), backbone_size(config.backbone)
     assert 21.5e6 < whole < 22.5e6
     width, rank = 384, 64

@@ -51,7 +51,7 @@ def test_knn_equals_brute_force(lead, data):
 
 
 @pytest.mark.parametrize("count", [700, 701])
-def test_blocks_of_centres_change_nothing(count):
+def test_blocks_of_centers_change_nothing(count):
     rng = np.random.default_rng(0)
     points = (rng.integers(-40, 40, (2, 1024, 3)) / 4).astype(np.float32)
     centers = (rng.integers(-40, 40, (2, count, 3)) / 4).astype(np.float32)
@@ -131,7 +131,7 @@ def test_an_empty_ball():
 
 
 def test_leading_axes_broadcast():
-    # The centres of an anchor frame against the three frames of its tube.
+    # The centers of an anchor frame against the three frames of its tube.
     rng = np.random.default_rng(2)
     centers, frames = rng.normal(size=(2, 1, 4, 3)), rng.normal(size=(2, 3, 9, 3))
     found = knn(centers, frames, 2)

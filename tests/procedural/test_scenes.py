@@ -25,9 +25,9 @@ def boxes(count=4, seed=0):
 def inside(points, some):
     """By the definition: |turned offset| below the half sides, for each of the boxes in turn."""
     result = np.zeros(points.shape[:-1], bool)
-    for centre, half, yaw in zip(some.centres, some.halves, some.yaws, strict=True):
+    for center, half, yaw in zip(some.centers, some.halves, some.yaws, strict=True):
         turn = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
-        result |= (np.abs((points - centre) @ turn.T) < half).all(-1)
+        result |= (np.abs((points - center) @ turn.T) < half).all(-1)
     return result
 
 
@@ -67,8 +67,8 @@ def test_a_view_shows_the_nearest_surfaces_of_body_floor_and_furniture():
 @pytest.mark.parametrize("seed", range(12))
 def test_furniture_stands_on_the_floor_and_keeps_clear_of_the_figure(seed):
     room = scenes.furnish(JOINTS, FLOOR, np.random.default_rng(seed))
-    assert len(room.boxes.centres)
-    bottoms = room.boxes.centres[:, 1] - room.boxes.halves[:, 1]
+    assert len(room.boxes.centers)
+    bottoms = room.boxes.centers[:, 1] - room.boxes.halves[:, 1]
     assert bottoms.min() == pytest.approx(FLOOR, abs=1e-5)
     surface = capsules.surface_points(
         JOINTS[0], figures.PARENTS, WHO.radii, 500, np.random.default_rng(0)

@@ -15,7 +15,7 @@ from pointata_jax.metrics.classification import softmax
 from pointata_jax.serving.predictor import Predictor
 from pointata_jax.stages.config import TaskConfig
 
-CLIP = ClipConfig(frames=4, hop=1, eval_hop=3, points=12)
+CLIP = ClipConfig(frames=4, stride=1, eval_stride=3, points=12)
 
 
 def forward(kind):
@@ -46,7 +46,7 @@ def all_at_once(kind, frames, clip=CLIP):
     points, sizes = np.concatenate(frames), [len(frame) for frame in frames]
     offsets = np.r_[0, np.cumsum(sizes)]
     last = len(frames) - clip.window
-    starts = sorted({*range(0, last + 1, clip.eval_hop), last})
+    starts = sorted({*range(0, last + 1, clip.eval_stride), last})
     cut = [
         make_clip(
             points,
@@ -82,9 +82,9 @@ def all_at_once(kind, frames, clip=CLIP):
     return labels
 
 
-@pytest.mark.parametrize("hop", [1, 3, 4])
-def test_batches_of_windows_change_nothing(hop):
-    clip, frames = dataclasses.replace(CLIP, eval_hop=hop), video()
+@pytest.mark.parametrize("stride", [1, 3, 4])
+def test_batches_of_windows_change_nothing(stride):
+    clip, frames = dataclasses.replace(CLIP, eval_stride=stride), video()
     found = predictor("clip", clip).predict(iter(frames))
     np.testing.assert_allclose(
         list(found["probabilities"].values()), all_at_once("clip", frames, clip)
@@ -102,7 +102,7 @@ def test_batches_of_windows_change_nothing(hop):
 
 @pytest.mark.parametrize("kind", ["clip", "frame", "point"])
 def test_memory_for_clips_does_not_grow_with_the_video(kind):
-    clip = ClipConfig(frames=8, eval_hop=1, points=200)
+    clip = ClipConfig(frames=8, eval_stride=1, points=200)
     run, peaks = predictor(kind, clip), []
     for count in (50, 250):
         frames = video(count, 200, 201)

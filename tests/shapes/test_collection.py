@@ -16,7 +16,7 @@ def test_packed_fixed_point_file(tmp_path):
     np.testing.assert_allclose(shapes.points, unit_sphere(points[:, :30] / 32767), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(shapes.points, axis=-1).max(1), 1, atol=1e-6)
     assert shapes.class_names == ("bed", "chair")
-    assert shapes.labelled().labels.tolist() == [1, 0]
+    assert shapes.labeled().labels.tolist() == [1, 0]
 
 
 def test_folder_of_clouds(tmp_path):

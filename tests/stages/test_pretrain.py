@@ -35,7 +35,9 @@ def test_contrast_against_its_definition():
 
 def test_a_view_is_part_of_the_shape_in_the_unit_sphere():
     shape = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
-    exact = PretrainConfig(num_points=150, crop_probability=1.0, scale=(1.0, 1.0), jitter=0.0)
+    exact = PretrainConfig(
+        num_points=150, crop_probability=1.0, scale_range=(1.0, 1.0), jitter_std=0.0
+    )
     view = np.asarray(partial_view(jax.random.key(1), jnp.asarray(shape), 2.0, exact))
     assert view.shape == (150, 3)
     assert np.linalg.norm(view, axis=1).max() == pytest.approx(1, abs=1e-5)

@@ -17,8 +17,8 @@ from pointata_jax.stages.task_data import TaskData, deciding_score, look_ahead
 TASK = TaskConfig(
     task="toy",
     dataset="toy",
-    clip=ClipConfig(frames=4, hop=2, eval_hop=4, points=32),
-    model=ModelSettings(num_centres=8),
+    clip=ClipConfig(frames=4, stride=2, eval_stride=4, points=32),
+    model=ModelSettings(num_centers=8),
 )
 
 
@@ -74,7 +74,7 @@ def test_frames_far_sparser_than_a_clip_get_numbers_that_fit():
     assert "drawn 13 times: --points=64 " in said and "--merge" not in said
     (_, said) = look_ahead(config, data(clip, points=5, classes=2))
     assert "--points=8 " in said and "--merge=7 " in said  # 4 points for each of 8 centers
-    merged = dataclasses.replace(clip, merge=2, frames=2, points=128)
+    merged = dataclasses.replace(clip, frame_merge=2, frames=2, points=128)
     (_, said) = look_ahead(dataclasses.replace(TASK, clip=merged), data(merged, classes=2))
     assert "frames hold 40 points" in said and "--points=64 " in said
     assert len(look_ahead(TASK, data(points=12, classes=2))) == 1

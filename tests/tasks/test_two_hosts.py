@@ -40,7 +40,7 @@ def predict(batch):
 
 
 def all_scores(process_index: int, process_count: int) -> dict:
-    config = ClipConfig(frames=3, points=6, eval_hop=2)
+    config = ClipConfig(frames=3, points=6, eval_stride=2)
     return {
         kind: SCORES[kind](
             predict,

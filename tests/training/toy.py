@@ -51,7 +51,7 @@ class ToyModel(nn.Module):
 
 
 class Stream:
-    """Endless labelled batches; batch `i` depends on `i` only."""
+    """Endless labeled batches; batch `i` depends on `i` only."""
 
     def __init__(self, batch_size: int = 16, position: int = 0):
         self.batch_size, self.position = batch_size, position

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_convert.recognise import Accounts, Options, account
+from weights_convert.recognize import Accounts, Options, account
 from weights_convert.state_dict import StateDict
 from weights_convert.torch_zip import Tensor
 
@@ -300,7 +300,7 @@ KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
         "module.",
         {"class_token": True, "embedder_output": 32, "num_groups": 512},
     ),
-    "ULIP (Point-BERT encoder), pre-trained (2, coloured)": (
+    "ULIP (Point-BERT encoder), pre-trained (2, colored)": (
         ulip_2(**SIZES),
         ("state_dict",),
         "module.",

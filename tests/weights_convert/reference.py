@@ -22,7 +22,7 @@ class Rules:
     qkv_order: str = "q,k,v,head"  # or "head,q,k,v"
     position_everywhere: bool = True
     global_first: bool = True  # encoder: [maximum, local], not [local, maximum]
-    recon_residual_normalised: bool = True
+    recon_residual_normalized: bool = True
     recon_patches_before: bool = True  # cross-attention reads patches before their own attention
 
 
@@ -91,7 +91,7 @@ def _recon_block(state, name, x, heads, rules):
     normed_tokens = _layer_norm(state, f"{name}.norm1_contrast", tokens, rules)
     normed = _layer_norm(state, f"{name}.norm1", patches, rules)
     base, base_tokens = (
-        (normed, normed_tokens) if rules.recon_residual_normalised else (patches, tokens)
+        (normed, normed_tokens) if rules.recon_residual_normalized else (patches, tokens)
     )
     after = base + _attention(state, f"{name}.attn", normed, heads, rules)
     source = normed if rules.recon_patches_before else after
@@ -101,7 +101,7 @@ def _recon_block(state, name, x, heads, rules):
     normed = _layer_norm(state, f"{name}.norm2", after, rules)
     normed_tokens = _layer_norm(state, f"{name}.norm2_contrast", tokens, rules)
     base, base_tokens = (
-        (normed, normed_tokens) if rules.recon_residual_normalised else (after, tokens)
+        (normed, normed_tokens) if rules.recon_residual_normalized else (after, tokens)
     )
     patches = base + _mlp(state, f"{name}.mlp", normed, rules)
     tokens = base_tokens + _mlp(state, f"{name}.mlp_contrast", normed_tokens, rules)
@@ -125,11 +125,11 @@ def _groups(points, num_groups, group_size):
     while len(chosen) < num_groups:
         nearest = np.minimum(nearest, ((xyz - xyz[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(nearest.argmax()))
-    centres = xyz[chosen]
-    order = ((centres[:, None] - xyz) ** 2).sum(-1).argsort(1)[:, :group_size]
+    centers = xyz[chosen]
+    order = ((centers[:, None] - xyz) ** 2).sum(-1).argsort(1)[:, :group_size]
     patches = points[order]
-    patches[..., :3] -= centres[:, None]
-    return patches, centres
+    patches[..., :3] -= centers[:, None]
+    return patches, centers
 
 
 def forward(
@@ -142,11 +142,11 @@ def forward(
     rules: Rules,
 ) -> np.ndarray:
     """Final tokens [p + G, D] of one cloud [N, 3(+C)]; `state` has standard names (`trunk`)."""
-    patches, centres = _groups(points, num_groups, group_size)
+    patches, centers = _groups(points, num_groups, group_size)
     x = np.stack([_embed(state, patch, rules) for patch in patches])
     if "reduce_dim.weight" in state:
         x = _linear(state, "reduce_dim", x)
-    position = _linear(state, "pos_embed.2", _gelu(_linear(state, "pos_embed.0", centres), rules))
+    position = _linear(state, "pos_embed.2", _gelu(_linear(state, "pos_embed.0", centers), rules))
     first = [name for name in ("cls", "img", "text") if f"{name}_token" in state]
     if first:
         x = np.concatenate([*(state[f"{name}_token"][0] for name in first), x])

@@ -18,7 +18,7 @@ def checkpoint(tmp_path):
     return torch_files.save(tmp_path / "pretrain.pth", {"base_model": state})
 
 
-def test_prints_what_it_recognised(checkpoint, tmp_path, capsys):
+def test_prints_what_it_recognized(checkpoint, tmp_path, capsys):
     output = tmp_path / "backbone.safetensors"
     report = tmp_path / "report.json"
     assert main([str(checkpoint), f"--output={output}", f"--report={report}"]) == 0

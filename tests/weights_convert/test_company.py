@@ -27,7 +27,7 @@ from tests.weights_convert import checkpoints
 from tests.weights_convert.torch_files import save_objects, stranger, weights, write_members
 from weights_convert.__main__ import main
 from weights_convert.convert import convert, read_backbone
-from weights_convert.recognise import Options
+from weights_convert.recognize import Options
 
 STATE = checkpoints.fill(checkpoints.point_mae_fine_tuned(**checkpoints.SIZES))
 

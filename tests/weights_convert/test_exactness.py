@@ -79,7 +79,7 @@ TRAPS = {
     "heads outside q, k, v": Rules(qkv_order="head,q,k,v"),
     "position added once": Rules(position_everywhere=False),
     "local before maximum": Rules(global_first=False),
-    "plain residual": Rules(recon_residual_normalised=False),
+    "plain residual": Rules(recon_residual_normalized=False),
     "cross-attention after attention": Rules(recon_patches_before=False),
 }
 RECON_ONLY = ("plain residual", "cross-attention after attention")
@@ -103,7 +103,7 @@ def test_recon_patches_never_see_the_global_tokens():
     assert np.abs(changed[:3] - ours[:3]).max() > 1e-3
 
 
-def test_a_backbone_refuses_points_without_its_colours():
+def test_a_backbone_refuses_points_without_its_colors():
     accounts, variables = checkpoints.variables_of(
         checkpoints.fill(ARCHITECTURES["ULIP-2"]), np.float32, num_groups=GROUPS, group_size=SIZE
     )

@@ -1,4 +1,4 @@
-"""Every kind of published file: recognised, accounted for to the last tensor, converted exactly."""
+"""Every kind of published file: recognized, accounted for to the last tensor, converted exactly."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from pointata_jax.errors import InputError
 from pointata_jax.models.backbone_file import FORMAT, load_backbone, save_backbone
 from tests.weights_convert import checkpoints, torch_files
 from weights_convert.convert import convert, read_backbone
-from weights_convert.recognise import OURS, Options
+from weights_convert.recognize import OURS, Options
 
 SIZES = checkpoints.SIZES
 
@@ -206,7 +206,7 @@ class TestRoundTrip:
             "Point-MAE, pre-trained",
             "Point-BERT, pre-trained",
             "ReCon, fine-tuned",
-            "ULIP (Point-BERT encoder), pre-trained (2, coloured)",
+            "ULIP (Point-BERT encoder), pre-trained (2, colored)",
         ],
     )
     def test_to_torch_and_back(self, kind, tmp_path):

@@ -15,7 +15,7 @@ from flax import traverse_util
 from pointata_jax.errors import InputError
 from tests.weights_convert import checkpoints, torch_files
 from weights_convert.convert import convert, read_backbone
-from weights_convert.recognise import Options
+from weights_convert.recognize import Options
 from weights_convert.state_dict import open_state_dict
 
 OPTIONS = Options(num_heads=2)

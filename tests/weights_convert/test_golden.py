@@ -114,10 +114,10 @@ def test_every_intermediate_tensor_of_the_official_code(parity):
     config, variables, expected = parity
 
     def intermediates(model: MaskedAutoencoder, points):
-        patches, centres = group_points(points, config.num_groups, config.group_size)
+        patches, centers = group_points(points, config.num_groups, config.group_size)
         backbone = model.backbone
-        tokens, position = backbone.embedder(patches), backbone.position(centres)
-        out = {"neighborhood": patches, "center": centres, "tokens": tokens, "pos": position}
+        tokens, position = backbone.embedder(patches), backbone.position(centers)
+        out = {"neighborhood": patches, "center": centers, "tokens": tokens, "pos": position}
         x = tokens
         for i, block in enumerate(backbone.blocks):
             x = out[f"enc_block{i}"] = block(x + position)

@@ -283,7 +283,7 @@ class TestBesideTorch:
         np.testing.assert_array_equal(read["a"].numpy(), value["a"])
         assert int(read["n"]["b"]) == 3
 
-    def test_the_old_format_is_recognised(self, torch, tmp_path):
+    def test_the_old_format_is_recognized(self, torch, tmp_path):
         torch.save({"a": torch.ones(2)}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
         with pytest.raises(InputError, match="this one is that old"):
             read_checkpoint(tmp_path / "c.pth")

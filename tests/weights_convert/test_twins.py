@@ -9,7 +9,7 @@ from pointata_jax.models.backbone_file import load_backbone
 from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from tests.weights_convert import checkpoints
 from weights_convert.convert import convert
-from weights_convert.recognise import Options
+from weights_convert.recognize import Options
 
 torch = pytest.importorskip("torch")
 

@@ -22,11 +22,11 @@ class Group(nn.Module):
             last = xyz[rows, chosen[:, i - 1]][:, None]
             nearest = torch.minimum(nearest, (xyz - last).square().sum(-1))
             chosen[:, i] = nearest.argmax(-1)
-        centres = xyz[rows[:, None], chosen]
-        index = torch.cdist(centres, xyz).topk(self.group_size, largest=False).indices
+        centers = xyz[rows[:, None], chosen]
+        index = torch.cdist(centers, xyz).topk(self.group_size, largest=False).indices
         patches = points[rows[:, None, None], index]
-        local = patches[..., :3] - centres[:, :, None]
-        return torch.cat([local, patches[..., 3:]], -1), centres
+        local = patches[..., :3] - centers[:, :, None]
+        return torch.cat([local, patches[..., 3:]], -1), centers
 
 
 class Encoder(nn.Module):
@@ -145,11 +145,11 @@ class PointTransformer(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, points):
-        patches, centres = self.group(points)
+        patches, centers = self.group(points)
         x = self.encoder(patches)
         if hasattr(self, "reduce_dim"):
             x = self.reduce_dim(x)
-        position = self.pos_embed(centres)
+        position = self.pos_embed(centers)
         expand = (len(points), -1, -1)
         first = [getattr(self, f"{name}_token").expand(*expand) for name in self.tokens]
         places = [getattr(self, f"{name}_pos").expand(*expand) for name in self.tokens]

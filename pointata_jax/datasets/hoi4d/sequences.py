@@ -2,7 +2,7 @@
 
 Layout of both (github.com/hoi4d, repositories HOI4D_ActionSeg and HOI4D_SemSeg): files `train1.h5`
 to `train4.h5` with 2,971 sequences and test files with 892; in each file the data sets `pcd`
-[S, T, N, 3], `center` [S, T, 3] (not needed here: clips get a centre of their own) and the labels.
+[S, T, N, 3], `center` [S, T, 3] (not needed here: clips get a center of their own) and the labels.
 Sequences have no names, so a sequence is known by its place: its number in the train files, or in
 the test files, taken together in their order.
 
@@ -32,7 +32,7 @@ COUNTS = {"train": 2971, "test": 892}
 TRAIN_FILES = ("train1.h5", "train2.h5", "train3.h5", "train4.h5")
 
 HOLD_OUT_BLOCK = 25
-"""Neighbours in the files may show the same person in the same room, so they are held out in
+"""Neighbors in the files may show the same person in the same room, so they are held out in
 blocks of this many."""
 
 _FILE_NAME = re.compile(r"(train|test)(\d*)(?:_[a-z]+)?\.h5", re.IGNORECASE)
@@ -82,14 +82,14 @@ class SequenceRef:
       row: its place in the file.
       part: "train" or "test", the kind of file.
       number: its place in all files of that kind.
-      labelled: whether the file has labels.
+      labeled: whether the file has labels.
     """
 
     path: Path
     row: int
     part: Literal["train", "test"]
     number: int
-    labelled: bool
+    labeled: bool
 
     @property
     def video_id(self) -> str:
@@ -122,7 +122,7 @@ def split_sequences(
     train = [ref for ref in found if ref.part == "train"]
     test = [ref for ref in found if ref.part == "test"]
     if protocol == "published":
-        without = [ref for ref in test if not ref.labelled]
+        without = [ref for ref in test if not ref.labeled]
         if without:
             raise InputError(
                 f"{without[0].path} has no labels ({benchmark.label_key}), and those of the test "
@@ -185,16 +185,16 @@ def find_sequences(
     digests: dict[bytes, Path] = {}
     for path in files:
         part = "train" if path.name.lower().startswith("train") else "test"
-        rows, labelled, digest = _inspect(path, benchmark, partial)
+        rows, labeled, digest = _inspect(path, benchmark, partial)
         if digest in digests:
             raise InputError(
                 f"{digests[digest]} and {path} hold the same sequences; remove one of them."
             )
         digests[digest] = path
-        if part == "train" and not labelled:
+        if part == "train" and not labeled:
             raise InputError(f"{path} lacks the data set {benchmark.label_key}; copy it again.")
         first = counts[part]
-        found += [SequenceRef(path, row, part, first + row, labelled) for row in range(rows)]
+        found += [SequenceRef(path, row, part, first + row, labeled) for row in range(rows)]
         counts[part] += rows
     if counts != COUNTS and not partial:
         raise InputError(
@@ -216,7 +216,7 @@ def read_sequence(ref: SequenceRef, benchmark: Benchmark) -> tuple[np.ndarray, n
     try:
         with _open(ref.path) as file:
             points = as_floats(np.asarray(_dataset(file, "pcd", ref.path)[ref.row]))
-            if not ref.labelled:
+            if not ref.labeled:
                 shape = points.shape[:2] if benchmark.per_point else points.shape[:1]
                 return points, np.full(shape, IGNORED, np.int32)
             raw = np.asarray(_dataset(file, benchmark.label_key, ref.path)[ref.row])
@@ -285,8 +285,8 @@ def _inspected(
             f"3]; is this a file of {benchmark.name}?"
         )
     # The circulating file without labels may hold a placeholder for them.
-    labelled = benchmark.label_key in file and "wolabel" not in path.name.lower()
-    if labelled:
+    labeled = benchmark.label_key in file and "wolabel" not in path.name.lower()
+    if labeled:
         labels = _dataset(file, benchmark.label_key, path)
         expected = points.shape[: 3 if benchmark.per_point else 2]
         if labels.shape not in (expected, (*expected, 1)):
@@ -296,4 +296,4 @@ def _inspected(
         # Whole numbers stored as floats are read too: `read_sequence` sees whether they are.
         check_numbers(labels, "iuf", f"labels ({benchmark.label_key})", path)  # pyright: ignore
     first = np.ascontiguousarray(points[0, 0])
-    return points.shape[0], labelled, hashlib.sha256(first.tobytes()).digest()
+    return points.shape[0], labeled, hashlib.sha256(first.tobytes()).digest()

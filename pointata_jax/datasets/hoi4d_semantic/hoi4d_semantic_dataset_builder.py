@@ -18,7 +18,7 @@ UNSCORED_CLASSES = (0, 1)
 """The benchmark's test script never predicts these two and leaves them out of its means."""
 
 FRAMES_PER_VIDEO = 3
-"""The benchmark cuts each sequence into neighbouring clips of three frames, which do not overlap.
+"""The benchmark cuts each sequence into neighboring clips of three frames, which do not overlap.
 Each is a video of its own here, because a record is read as a whole."""
 
 
@@ -30,7 +30,7 @@ class Builder(ArchiveBuilder):
 
     Protocol "corrected" gives points of the classes 0 and 1 the label -1, since the benchmark does
     not score them; "published" keeps them as classes that are trained on and that, predicted never
-    and true often, count in the unions of the others. What the colour input of the published code
+    and true often, count in the unions of the others. What the color input of the published code
     gets (the coordinates once more) is left out by both.
     """
 

@@ -22,14 +22,14 @@ WINDOW_SECONDS = 2.0
 """Length of the window around a frame that its features describe."""
 
 PENALTY = 0.1
-"""Ridge penalty per standardised feature, as a share of the number of training frames."""
+"""Ridge penalty per standardized feature, as a share of the number of training frames."""
 
 _LEVELS = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _POINTS = 256
 
 
 def pose_features(trial: Trial) -> np.ndarray:
-    """Positions of the joints `[T, 60]`, metres, relative to the pelvis; heights are absolute."""
+    """Positions of the joints `[T, 60]`, meters, relative to the pelvis; heights are absolute."""
     place = np.asarray(trial.joints, np.float64).copy()
     place[..., [0, 2]] -= trial.joints[:, :1, [0, 2]]
     return place.reshape(len(place), -1)
@@ -45,7 +45,7 @@ def point_features(trial: Trial) -> np.ndarray:
 def in_windows(values: np.ndarray, *, seconds: float = WINDOW_SECONDS) -> np.ndarray:
     """Mean, deviation and mean speed of features `[T, D]` around each frame, `[T, 3D]`.
 
-    Windows are centred, and cut off at the ends of the trial.
+    Windows are centered, and cut off at the ends of the trial.
     """
     speed = np.abs(np.diff(values, axis=0, prepend=values[:1])) * FRAME_RATE
     half = max(round(seconds * FRAME_RATE / 2), 1)
@@ -56,9 +56,9 @@ def in_windows(values: np.ndarray, *, seconds: float = WINDOW_SECONDS) -> np.nda
         total = np.concatenate([np.zeros((1, some.shape[1])), np.cumsum(some, axis=0)])
         return (total[high] - total[low]) / (high - low)[:, None]
 
-    centre = mean(values)
-    spread = np.sqrt(np.maximum(mean(values**2) - centre**2, 0.0))
-    return np.concatenate([centre, spread, mean(speed)], axis=1)
+    center = mean(values)
+    spread = np.sqrt(np.maximum(mean(values**2) - center**2, 0.0))
+    return np.concatenate([center, spread, mean(speed)], axis=1)
 
 
 FEATURES: dict[str, Callable[[Trial], np.ndarray]] = {

@@ -46,7 +46,7 @@ class Mocap6Config(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Five exercise routines by two people, 15 frames/s, metres; thirteen class names, nine occur.
+    """Five exercise routines by two people, 15 frames/s, meters; thirteen class names, nine occur.
 
     The configuration names the trial that is left out for testing. The subject of a video is the
     name of its trial, such as "13_30", so a training trial can be held out for validation.

@@ -17,7 +17,7 @@ import numpy as np
 
 from pointata_jax.data.array_files import as_floats, read_arrays
 from pointata_jax.data.folder_walk import find_near
-from pointata_jax.data.rotations import turn
+from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import capsules, figures
 
@@ -53,7 +53,7 @@ FRAME_RATE = 30
 """Frames a second; the labels were given ten times a second."""
 
 WHERE = (
-    f"Expected there: {PACKED_NAME} with joints [frames, 31, 3] in metres, labels, seq_frames, "
+    f"Expected there: {PACKED_NAME} with joints [frames, 31, 3] in meters, labels, seq_frames, "
     "seq_name, classes, joint_names and fps, made from the trials 13_29, 13_30, 13_31, 14_14 and "
     "14_20 of mocap.cs.cmu.edu and the labels of github.com/michaelchughes/mocap6dataset."
 )
@@ -93,7 +93,7 @@ class Trial:
     Attributes:
       name: such as "13_29".
       joints: `[T, 20, 3]`, float32 (float64 where the file is), the joints of `figures.SKELETON` in
-        metres, y up, right-handed; the person faces positive z.
+        meters, y up, right-handed; the person faces positive z.
       labels: int32 `[T]`, indices into `CLASSES`.
     """
 
@@ -108,7 +108,7 @@ class Camera:
 
     Attributes:
       yaw: degrees from the direction that the person mostly faces.
-      distance, height: metres from the middle of the trial and above the origin of its heights.
+      distance, height: meters from the middle of the trial and above the origin of its heights.
       girth: factor of the capsules' radii.
     """
 
@@ -217,12 +217,14 @@ def find_source(folder: str | Path) -> Path:
 def dress(trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_points: int):
     """What the camera of a view sees of these frames, float32 `[F, N, 3]` in its coordinates.
 
-    Metres, x to the right, y up, z away from the camera. The draw depends on trial, view and
+    Meters, x to the right, y up, z away from the camera. The draw depends on trial, view and
     number of the frame only.
     """
     seat = camera(trial.name, view)
     middle = np.median(trial.joints[:, 0], axis=0) * [1.0, 0.0, 1.0]
-    turned = (trial.joints[frames].astype(np.float64) - middle) @ turn(np.deg2rad(seat.yaw), 1).T
+    turned = (trial.joints[frames].astype(np.float64) - middle) @ axis_rotation(
+        np.deg2rad(seat.yaw), 1
+    ).T
     # The camera looks back at a person who faces positive z: its right is the person's left, and
     # depth counts the other way.
     joints = turned * [1.0, 1.0, -1.0] + [0.0, -seat.height, seat.distance]

@@ -23,7 +23,7 @@ class MSRAction3DConfig(tfds.core.BuilderConfig):
 
     Attributes:
       variant: "depth" (real surface; units of the files) or "skeleton" (real motion, made surface;
-        metres).
+        meters).
       num_points: points per frame of the variant "skeleton"; the depth frames keep all of theirs.
       partial: accept another number of videos than the published one.
     """

@@ -57,7 +57,7 @@ _SEED = 0x4D5352  # Sets these frames apart from those of other generators with 
 
 
 def read_skeletons(folder: str | Path) -> dict[protocol.Recording, np.ndarray]:
-    """All usable recordings of a folder: joints float32 [T, 20, 3] by recording, metres.
+    """All usable recordings of a folder: joints float32 [T, 20, 3] by recording, meters.
 
     Axes are those of the sensor (x right, y up, z away from it); joints are in the data set's order
     and frames in which the tracker lost the person (all zero) are still there. Reads `real3d.npz`
@@ -84,7 +84,7 @@ def tracked_frames(joints: np.ndarray) -> np.ndarray:
 
 
 def dress(joints: np.ndarray, num_points: int, rng: np.random.Generator) -> np.ndarray:
-    """The points float32 [N, 3] that the sensor would see of one frame, metres.
+    """The points float32 [N, 3] that the sensor would see of one frame, meters.
 
     Args:
       joints: [20, 3] in the data set's order, in the sensor's frame.

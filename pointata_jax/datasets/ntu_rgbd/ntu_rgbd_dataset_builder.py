@@ -19,7 +19,7 @@ from pointata_jax.errors import InputError
 
 FRAME_STEP = 2
 """Only every second frame is kept: the published clips begin at even frames and take every second
-one, so they never see the others. In records, neighbours are two sensor frames apart."""
+one, so they never see the others. In records, neighbors are two sensor frames apart."""
 
 POINTS_PER_FRAME = 2048
 """As many as the published clips have."""
@@ -38,7 +38,7 @@ class NTUConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.ShardBasedBuilder):
     """NTU RGB+D: 60 or 120 actions, split by person, camera or setup.
 
-    x is to the right, y down and z away from the camera: in metres where the folder holds the depth
+    x is to the right, y down and z away from the camera: in meters where the folder holds the depth
     maps, in units of the files where it holds converted ones (`videos`). The subject of a video is
     the number of its performer as text, such as "5".
 

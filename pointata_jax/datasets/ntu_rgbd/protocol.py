@@ -75,7 +75,7 @@ CLASSES: tuple[str, ...] = (
     "give to other",
     "touch pocket of other",
     "shake hands",
-    "walk towards each other",
+    "walk toward each other",
     "walk apart",
     "put on headphone",
     "take off headphone",

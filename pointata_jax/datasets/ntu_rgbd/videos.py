@@ -1,9 +1,9 @@
 """Reads one video of NTU RGB+D: the masked depth maps themselves, or points made of them before.
 
 - `SsssCcccPpppRrrrAaaa/` with `MDepth-00000001.png` …: the public archive, 16-bit images of 512 ×
-  424 depths in millimetres, 0 where nothing is. Points come out in metres.
+  424 depths in millimeters, 0 where nothing is. Points come out in meters.
 - `SsssCcccPpppRrrrAaaa.npz` with `data`, an object array of clouds: what the public converter
-  depth2point4ntu.py makes of that. Points come out as they are: metres / 65.535, with x and y too
+  depth2point4ntu.py makes of that. Points come out as they are: meters / 65.535, with x and y too
   large by 365.456 / 280.
 """
 
@@ -79,4 +79,4 @@ def read_video(
     if images is None:
         return frames[::step]  # pyright: ignore[reportReturnType]
     maps = (read_depth_image(image) / 1000 for image in images[::step])
-    return [depth_points(metres, focal_length) for metres in maps]
+    return [depth_points(meters, focal_length) for meters in maps]

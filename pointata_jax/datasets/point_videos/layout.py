@@ -26,7 +26,7 @@ An npz file holds
     subject       text or number, optional: who performs; the video's name is the default
 
 The first three columns are x, y, z, with a fixed unit and axes of the user's choice; further ones
-(colour, intensity, velocity …) can be used as channels. Numbers may be of any real type; where
+(color, intensity, velocity …) can be used as channels. Numbers may be of any real type; where
 coordinates lie far from the origin, as those of maps do, each video is moved before it is stored
 (`pointata_jax.data.precision`). Points may also be an array with fields of the columns' names.
 

@@ -1,1 +1,1 @@
-"""RadHAR: human activities seen by a millimetre-wave radar."""
+"""RadHAR: human activities seen by a millimeter-wave radar."""

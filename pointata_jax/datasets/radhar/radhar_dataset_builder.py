@@ -64,7 +64,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Millimetre-wave radar point clouds of five human activities.",
+            description="Millimeter-wave radar point clouds of five human activities.",
             homepage=REPOSITORY,
             license="BSD-3-Clause",
             features=schema.video_features(self.COLUMNS, self.LABEL_NAMES),

@@ -25,7 +25,7 @@ from pointata_jax.errors import InputError
 
 CLASSES = ("boxing", "jack", "jump", "squats", "walk")
 COLUMNS = ("x", "y", "z", "velocity", "intensity")
-"""x to the front, y to the side, z up, in metres; radial velocity in m/s; intensity in dB."""
+"""x to the front, y to the side, z up, in meters; radial velocity in m/s; intensity in dB."""
 
 SPLIT_FOLDERS = {"train": "Train", "test": "Test"}
 PUBLISHED_RECORDINGS = 200

@@ -1,6 +1,6 @@
 """Joins recordings of single activities, end to end at random cuts, to videos of several.
 
-A frame of a video is `merge` neighbouring radar frames of one recording (a radar frame holds some
+A frame of a video is `merge` neighboring radar frames of one recording (a radar frame holds some
 21 points, too few to see a body), and pieces are cut between such frames. So no frame mixes two
 recordings, and its label, the activity of its recording, is exact.
 """
@@ -66,7 +66,7 @@ def plan(
 ) -> Iterator[list[Piece]]:
     """Uses up recordings from their beginnings and yields the pieces of one video after the other.
 
-    No radar frame is in two videos of a plan. Neighbouring pieces have different labels. The plan
+    No radar frame is in two videos of a plan. Neighboring pieces have different labels. The plan
     ends when what is left of the recordings does not make another video.
 
     Args:

@@ -73,7 +73,7 @@ class Builder(radhar_builder.Builder):
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Millimetre-wave radar points of one activity after another.",
+            description="Millimeter-wave radar points of one activity after another.",
             homepage=radhar_builder.REPOSITORY,
             license="BSD-3-Clause",
             features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "frame"),

@@ -1,6 +1,6 @@
 """Makes of a gesture's depth images the points that its `pts_label.npy` would hold.
 
-A folder holds `0_depth.png`, `1_depth.png`, … (640 × 480, 16 bits of millimetres, 0 where nothing
+A folder holds `0_depth.png`, `1_depth.png`, … (640 × 480, 16 bits of millimeters, 0 where nothing
 is) and `general_informations.txt`: per frame a line of timestamp and the hand's box in pixels, x,
 y, width and height. The steps are those of dataset/shrec17_process.py of PointLSTM's repository:
 
@@ -9,7 +9,7 @@ y, width and height. The steps are those of dataset/shrec17_process.py of PointL
 3. pixels with a depth count, no threshold cuts the background; their mask is closed with a square
    of 7 × 7, and of its components (by edges, not corners) the largest is the hand;
 4. of the hand's pixels 256 are drawn, each at most once where there are as many;
-5. millimetres right of and below the middle of the image, without their fractions.
+5. millimeters right of and below the middle of the image, without their fractions.
 
 The script draws with no seed; here the name of the video is the seed. Boxes that reach past the
 image, on which it stops, are cut at the border.
@@ -33,7 +33,7 @@ BOXES_NAME = "general_informations.txt"
 
 HEIGHT, WIDTH = 480, 640
 FOCAL_LENGTH = 463.889
-"""In pixels; the middle of the image is taken for the optical centre."""
+"""In pixels; the middle of the image is taken for the optical center."""
 
 
 def read_video(folder: Path, key: Gesture) -> np.ndarray:
@@ -79,7 +79,7 @@ def read_video(folder: Path, key: Gesture) -> np.ndarray:
             "video again."
         )
     rows, columns, depths = np.moveaxis(array[..., :3], -1, 0)
-    # Assigned to integers, fractions are dropped towards zero, as in the files.
+    # Assigned to integers, fractions are dropped toward zero, as in the files.
     array[..., 4] = (rows - HEIGHT / 2) * depths / FOCAL_LENGTH
     array[..., 5] = (columns - WIDTH / 2) * depths / FOCAL_LENGTH
     array[..., 6:] = array[..., 2:4]

@@ -5,7 +5,7 @@ per gesture (gesture, finger, subject, trial, label of 14, label of 28, frames o
 and per gesture a folder `gesture_*/finger_*/subject_*/essai_*` with either
 
 - `pts_label.npy`: int [32, 256, 8], key frames of 256 points with row, column, depth and time, and
-  then the same in millimetres (down, right, depth; focal length 463.889) and time once more; or
+  then the same in millimeters (down, right, depth; focal length 463.889) and time once more; or
 - the depth video itself, of which `depth_videos` makes that array.
 
 De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and Skeletal Dataset.
@@ -249,7 +249,7 @@ def read_array(path: Path, *, partial: bool = False) -> np.ndarray:
 
 
 def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
-    """Points in metres, x to the right, y up, z away from the camera: T' arrays float32 [n, 3].
+    """Points in meters, x to the right, y up, z away from the camera: T' arrays float32 [n, 3].
 
     Points without depth are what the pipeline writes where it found no hand; they are left out,
     and so are frames that hold nothing else.
@@ -257,20 +257,20 @@ def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
     Raises:
       InputError: no frame has a point.
     """
-    metres = array[..., [_RIGHT, _DOWN, _AWAY]] / 1000
-    metres[..., 1] *= -1
-    metres = metres.astype(np.float32)
+    meters = array[..., [_RIGHT, _DOWN, _AWAY]] / 1000
+    meters[..., 1] *= -1
+    meters = meters.astype(np.float32)
     seen = array[..., _DEPTH] > 0
-    frames = [points[mask] for points, mask in zip(metres, seen, strict=True) if mask.any()]
+    frames = [points[mask] for points, mask in zip(meters, seen, strict=True) if mask.any()]
     if not frames:
         raise InputError(f"{where} has no point with a depth in any frame; make it again.")
     return frames
 
 
 def published_frames(array: np.ndarray) -> np.ndarray:
-    """Points as PointLSTM's loader normalises them, float32 [T, N, 3]: row, column, depth.
+    """Points as PointLSTM's loader normalizes them, float32 [T, N, 3]: row, column, depth.
 
-    Pixels are centred over the whole video and divided by 120 and 160; depth is standardised over
+    Pixels are centered over the whole video and divided by 120 and 160; depth is standardized over
     the video. Points without depth stay, as there.
     """
     row, column, depth = (

@@ -31,7 +31,7 @@ class Builder(ArchiveBuilder):
 
     32 key frames of 256 points. The subject of a video is its number as text, such as "5".
 
-    Protocol "corrected" stores metres and leaves out points without depth, of which whole frames
+    Protocol "corrected" stores meters and leaves out points without depth, of which whole frames
     may consist; "published" stores what PointLSTM's loader makes of pixels and depths, with
     different units along the axes (`gestures.published_frames`).
     """

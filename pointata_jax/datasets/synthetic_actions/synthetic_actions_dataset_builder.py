@@ -34,7 +34,7 @@ class SyntheticActionsConfig(PerformerConfig):
 
 
 class Builder(PerformerBuilder):
-    """Videos of one figure, metres, labels `figures.MOTIONS`, split by subject."""
+    """Videos of one figure, meters, labels `figures.MOTIONS`, split by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Twelve motions by sixteen procedural subjects."}

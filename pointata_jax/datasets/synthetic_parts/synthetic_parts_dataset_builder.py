@@ -1,6 +1,6 @@
 """tfds builder of `synthetic_parts`: procedural figures in furnished rooms, a label per point.
 
-Nothing is downloaded or read. Each video is three neighbouring frames (15 frames/s) of a figure of
+Nothing is downloaded or read. Each video is three neighboring frames (15 frames/s) of a figure of
 `procedural.figures` that moves among furniture (`procedural.scenes`), seen by one depth camera, so
 figure, furniture and floor hide parts of each other. Left and right are one part.
 It is for trying and testing: it says nothing about real data.
@@ -80,7 +80,7 @@ class SyntheticPartsConfig(PerformerConfig):
 
 
 class Builder(PerformerBuilder):
-    """Clips of one figure in a room, metres, a label of `LABEL_NAMES` per point, by subject."""
+    """Clips of one figure in a room, meters, a label of `LABEL_NAMES` per point, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Sixteen procedural subjects in furnished rooms."}

@@ -2,7 +2,7 @@
 
 A performance that goes one way (an arm up, sitting down, pushing) is followed by its way back, as a
 body that sits has to stand up. Between such pairs, cyclic motions and moments of rest come in any
-order; no two neighbours are the same.
+order; no two neighbors are the same.
 """
 
 from __future__ import annotations

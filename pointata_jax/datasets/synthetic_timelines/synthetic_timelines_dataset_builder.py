@@ -39,7 +39,7 @@ class SyntheticTimelinesConfig(PerformerConfig):
 
 
 class Builder(PerformerBuilder):
-    """Takes of one figure, metres, a label of `choreography.LABEL_NAMES` per frame, by subject."""
+    """Takes of one figure, meters, a label of `choreography.LABEL_NAMES` per frame, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Takes of twelve motions and rest by sixteen procedural subjects."}

@@ -2,7 +2,7 @@
 
 A clip is a frame and the two before it. A scene is too wide for one sample, so each clip gives two:
 the points on one side of the plane z = z of the car, and those up to a margin on the other side.
-What lies in the margin is seen but neither trained on nor scored, so it is labelled -1.
+What lies in the margin is seen but neither trained on nor scored, so it is labeled -1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pointata_jax.errors import InputError
 
 FRAMES_PER_CLIP = 3
 MARGIN = 1.0
-"""Metres of context beyond the dividing plane."""
+"""Meters of context beyond the dividing plane."""
 
 HALVES = ("plus", "minus")
 """Larger and smaller z than the car; z is horizontal."""
@@ -50,7 +50,7 @@ def half_scene(
       center_z: where the dividing plane is: z of the car in the newest frame of the clip.
       half: "plus" or "minus". A point on the plane itself belongs to the half "plus" (in
         the published code to none).
-      margin: metres.
+      margin: meters.
     """
     z = frame.points[:, 2]
     if half == "plus":

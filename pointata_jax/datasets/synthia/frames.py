@@ -1,6 +1,6 @@
 """Finds and reads the frames of Synthia 4D, as MeteorNet's pipeline made and listed them.
 
-Layout: one `<sequence>-<frame, six digits>.npz` per frame with `pc` (16384, 3) in metres, `rgb` (0
+Layout: one `<sequence>-<frame, six digits>.npz` per frame with `pc` (16384, 3) in meters, `rgb` (0
 to 1), `semantic` (the raw classes) and `center` (3), the position of the car; and text files that
 list the frames of each split, a line `SEQUENCE/point_clouds/000000.ply ...` per frame.
 """
@@ -22,7 +22,7 @@ from pointata_jax.data.text_files import numbered_lines
 from pointata_jax.errors import InputError
 
 COLUMNS = (*COORDINATES, "red", "green", "blue")
-"""Metres in the frame of the world, and colours from 0 to 1."""
+"""Meters in the frame of the world, and colors from 0 to 1."""
 
 CLASSES: tuple[str, ...] = (
     "building",
@@ -65,7 +65,7 @@ CLASS_FREQUENCIES: tuple[float, ...] = (
     0.02456,
     0.00082,
 )
-"""Share of each class among the labelled points of the training frames (MeteorNet's file
+"""Share of each class among the labeled points of the training frames (MeteorNet's file
 `labelweights.npz`, whose extended-precision numbers not every computer can load)."""
 
 WHERE = (
@@ -237,27 +237,27 @@ def read_frame(path: Path) -> Frame:
     Raises:
       InputError: the file is cut off, lacks an array, or holds arrays of another form.
     """
-    points, colours, raw, center = read_npz(path, ("pc", "rgb", "semantic", "center"))
+    points, colors, raw, center = read_npz(path, ("pc", "rgb", "semantic", "center"))
     # Copies keep single columns and rows as they please.
     raw = raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
     center = center.reshape(-1) if center.size == 3 else center
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
         raise InputError(f"{path}: pc has shape {points.shape}, expected [points, 3].")
-    if colours.shape != points.shape or raw.shape != points.shape[:1] or center.shape != (3,):
+    if colors.shape != points.shape or raw.shape != points.shape[:1] or center.shape != (3,):
         raise InputError(
-            f"{path}: rgb {colours.shape}, semantic {raw.shape} and center {center.shape} do not "
+            f"{path}: rgb {colors.shape}, semantic {raw.shape} and center {center.shape} do not "
             f"fit pc {points.shape}; copy the file again."
         )
     check_numbers(points, "f", "coordinates (pc)", path)
-    check_numbers(colours, "f", "colours (rgb)", path)
+    check_numbers(colors, "f", "colors (rgb)", path)
     check_numbers(raw, "iu", "labels (semantic)", path)
     check_numbers(center, "fiu", "coordinates (center)", path)
     for name, array in (("pc", points), ("center", center)):
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds NaN or infinite values; copy the file again.")
-    if not (colours.min() >= 0 and colours.max() <= 1):  # NaN fails both.
+    if not (colors.min() >= 0 and colors.max() <= 1):  # NaN fails both.
         raise InputError(
-            f"{path}: colours (rgb) reach from {colours.min():g} to {colours.max():g}, expected "
+            f"{path}: colors (rgb) reach from {colors.min():g} to {colors.max():g}, expected "
             "0 to 1."
         )
     if raw.min() < 0 or raw.max() >= len(_LABEL_OF_RAW):
@@ -265,5 +265,5 @@ def read_frame(path: Path) -> Frame:
         raise InputError(
             f"{path}: label {bad} (semantic) is none of the raw classes 0..15; copy the file again."
         )
-    rows = np.concatenate([as_floats(points), colours.astype(np.float32)], axis=1)
+    rows = np.concatenate([as_floats(points), colors.astype(np.float32)], axis=1)
     return Frame(rows, _LABEL_OF_RAW[raw], center.astype(np.float64))

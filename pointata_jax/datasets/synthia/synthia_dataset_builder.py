@@ -15,11 +15,11 @@ from pointata_jax.datasets.synthia import clips, frames
 
 
 class Builder(ArchiveBuilder):
-    """Synthia 4D (Ros et al., CVPR 2016; clips of MeteorNet, ICCV 2019): 12 classes, with colours.
+    """Synthia 4D (Ros et al., CVPR 2016; clips of MeteorNet, ICCV 2019): 12 classes, with colors.
 
     A video is one half of one clip of three frames, "SYNTHIA-SEQS-01-DAWN-000012-plus" for frames
     10 to 12 (see `clips`); its subject is the sequence. Void points and those of the margin are
-    labelled -1. Each frame is stored in up to six videos: some 30 GB of records for the 5 GB of the
+    labeled -1. Each frame is stored in up to six videos: some 30 GB of records for the 5 GB of the
     compressed archive.
 
     Protocol "corrected": splits "train", "validation" and "test", oldest frame first. Protocol
@@ -60,7 +60,7 @@ class Builder(ArchiveBuilder):
             both = sorted([*splits["train"], *splits["validation"]])
             splits = {"train": both, "test": splits["test"]}
 
-        # Neighbouring clips share frames, and each clip reads its own twice.
+        # Neighboring clips share frames, and each clip reads its own twice.
         @functools.lru_cache(maxsize=clips.FRAMES_PER_CLIP)
         def load(ref: frames.FrameRef) -> frames.Frame:
             return frames.read_frame(files[ref.name])

@@ -5,7 +5,7 @@ and returns primitives: boxes, frustums, ellipsoids and rings. They make a few h
 pre-training set go further: two members of a family are two different things of one kind, which no
 augmentation of a single model is.
 
-Objects are roughly in metres, y up, facing positive z; points are uniform over the surfaces of the
+Objects are roughly in meters, y up, facing positive z; points are uniform over the surfaces of the
 parts.
 """
 

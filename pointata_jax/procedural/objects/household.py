@@ -218,8 +218,8 @@ def _books(rng: Rng) -> list[Part]:
         if upright:
             parts.append(box((place + thick / 2, size[1] / 2, 0), (thick, size[1], size[0])))
         else:
-            centre = (0, place + thick / 2, 0)
-            parts.append(box(centre, (size[0], thick, size[1]), yaw=rng.normal(0, 0.2)))
+            center = (0, place + thick / 2, 0)
+            parts.append(box(center, (size[0], thick, size[1]), yaw=rng.normal(0, 0.2)))
         place += thick
     return parts
 

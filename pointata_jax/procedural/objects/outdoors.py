@@ -55,8 +55,8 @@ def _tree(rng: Rng) -> list[Part]:
             )
     else:
         for _ in range(rng.integers(1, 9)):
-            centre = rng.normal(size=3) * trunk * 0.25 + (0, trunk * 1.5, 0)
-            parts.append(ellipsoid(centre, trunk * rng.uniform(0.25, 0.6, 3)))
+            center = rng.normal(size=3) * trunk * 0.25 + (0, trunk * 1.5, 0)
+            parts.append(ellipsoid(center, trunk * rng.uniform(0.25, 0.6, 3)))
     return parts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pointata_jax.data.rotations import turn
+from pointata_jax.data.rotations import axis_rotation
 
 Rng = np.random.Generator
 
@@ -20,17 +20,17 @@ class Part:
     draw: Callable[[Rng, int], np.ndarray]
 
 
-def box(centre, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
+def box(center, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
     """Box of edge lengths `size` along the axes, then turned about x by `tilt` and y by `yaw`."""
     half = np.asarray(size, float) / 2
-    rotation = turn(yaw, 1) @ turn(tilt, 0)
+    rotation = axis_rotation(yaw, 1) @ axis_rotation(tilt, 0)
     faces = 4 * half[[1, 0, 0]] * half[[2, 2, 1]]
 
     def draw(rng: Rng, n: int) -> np.ndarray:
         points = rng.uniform(-1, 1, (n, 3))
         axis = rng.choice(3, n, p=faces / faces.sum())
         points[np.arange(n), axis] = rng.choice((-1.0, 1.0), n)
-        return points * half @ rotation.T + centre
+        return points * half @ rotation.T + center
 
     return Part(2 * float(faces.sum()), draw)
 
@@ -67,19 +67,19 @@ def frustum(start, end, radius: float, end_radius: float | None = None, capped=T
     return Part(float(areas.sum()), draw)
 
 
-def ellipsoid(centre, radii) -> Part:
+def ellipsoid(center, radii) -> Part:
     """Ellipsoid with half axes `radii`; a little denser at its tips than uniform."""
     radii = np.asarray(radii, float)
     powers = (radii[[0, 0, 1]] * radii[[1, 2, 2]]) ** 1.6
 
     def draw(rng: Rng, n: int) -> np.ndarray:
         points = rng.normal(size=(n, 3))
-        return centre + radii * points / np.linalg.norm(points, axis=1, keepdims=True)
+        return center + radii * points / np.linalg.norm(points, axis=1, keepdims=True)
 
     return Part(4 * np.pi * float(powers.mean()) ** (1 / 1.6), draw)
 
 
-def ring(centre, normal_axis: int, radius: float, thickness: float) -> Part:
+def ring(center, normal_axis: int, radius: float, thickness: float) -> Part:
     """Torus around coordinate axis `normal_axis`."""
 
     def draw(rng: Rng, n: int) -> np.ndarray:
@@ -88,7 +88,7 @@ def ring(centre, normal_axis: int, radius: float, thickness: float) -> Part:
         points = np.stack(
             [reach * np.cos(around), reach * np.sin(around), thickness * np.sin(across)], axis=1
         )
-        return np.roll(points, normal_axis - 2, axis=1) + centre
+        return np.roll(points, normal_axis - 2, axis=1) + center
 
     return Part(4 * np.pi**2 * radius * thickness, draw)
 

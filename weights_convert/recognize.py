@@ -74,7 +74,7 @@ class Accounts:
     """Every tensor of a file, accounted for.
 
     Attributes:
-      format: what the file was recognised as.
+      format: what the file was recognized as.
       architecture: of the trunk in it.
       used: entry of the trunk to the name in the file.
       dropped: reason to names in the file, left out on purpose.
@@ -98,7 +98,7 @@ class Accounts:
         return not (self.missing or self.unexpected or self.misshapen)
 
 
-def recognise(state: StateDict, family: str = "auto") -> Format:
+def recognize(state: StateDict, family: str = "auto") -> Format:
     """The format of a state dict.
 
     Raises:
@@ -133,15 +133,15 @@ def recognise(state: StateDict, family: str = "auto") -> Format:
 
 
 def account(state: StateDict, options: Options) -> Accounts:
-    """Recognises a file, infers its architecture and says what becomes of every tensor.
+    """Recognizes a file, infers its architecture and says what becomes of every tensor.
 
     Raises:
-      InputError: the file is not recognised, its architecture cannot be told, or `options.drop`
+      InputError: the file is not recognized, its architecture cannot be told, or `options.drop`
         is no expression or matches nothing. What is missing or unexpected is only recorded.
     """
     tensors, by_choice = _drop_by_choice(state.tensors, options.drop)
     kept = dataclasses.replace(state, tensors=tensors)
-    fmt = recognise(kept, options.format)
+    fmt = recognize(kept, options.format)
     if fmt is OUR_FORMAT:
         return _account_ours(kept, by_choice)
     _refuse_impostors(fmt, state)
