@@ -44,7 +44,7 @@ def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def video_features(columns: Sequence[str], label_names: Sequence[str], kind: Kind = "clip") -> Any:
-    """tfds features of one video: the schema that every builder declares.
+    """Tfds features of one video: the schema that every builder declares.
 
     Args:
       columns: names of the values of a point; the first three are x, y, z.

@@ -342,6 +342,7 @@ def random_mask(key: jax.Array, batch: int, num_groups: int, num_masked: int) ->
 
 def chamfer_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     """Mean squared Chamfer distance between point sets `[..., n, 3]` and `[..., m, 3]`, averaged
-    over all leading axes (both directions added, as in Point-MAE's ChamferL2)."""
+    over all leading axes (both directions added, as in Point-MAE's ChamferL2).
+    """
     squared = jnp.square(a[..., :, None, :] - b[..., None, :, :]).sum(-1)
     return squared.min(-1).mean() + squared.min(-2).mean()

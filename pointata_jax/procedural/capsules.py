@@ -266,7 +266,7 @@ def _unhidden(
     radius: np.ndarray,
     camera: ArrayLike,
 ) -> np.ndarray:
-    """bool [M]: no capsule comes within its radius of the segment from the camera to the point."""
+    """Bool [M]: no capsule comes within its radius of the segment from the camera to the point."""
     # Ray: camera + s * ray, bone: start + t * along, s and t in [0, 1]; all products are [M, S].
     camera = np.asarray(camera, np.float32)
     ray, along, gap = points - camera, end - start, camera - start

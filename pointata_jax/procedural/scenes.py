@@ -183,7 +183,7 @@ def view(
 
 
 def hidden_by_boxes(points: np.ndarray, boxes: Boxes) -> np.ndarray:
-    """bool `[M]`: a box is met on the way from a camera at the origin to the point `[M, 3]`."""
+    """Bool `[M]`: a box is met on the way from a camera at the origin to the point `[M, 3]`."""
     if not len(boxes.centers):
         return np.zeros(len(points), bool)
     ray = boxes.to_local(np.repeat(points[:, None], len(boxes.centers), axis=1))

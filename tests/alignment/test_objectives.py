@@ -77,14 +77,18 @@ def test_every_objective_returns_scalars_and_finite_gradients(losses):
     for name in OBJECTIVES:
         objective = Objective(name, 2, 2)
         (loss, logs), gradient = losses[name]["mixed"]
-        assert jnp.shape(loss) == () and all(jnp.shape(x) == () for x in logs.values())
+        assert jnp.shape(loss) == ()
+        assert all(jnp.shape(x) == () for x in logs.values())
         assert np.isfinite(gradient).all()
         assert (np.abs(gradient).max() > 0) == objective.trains
         assert objective.matches_moments == (name != "none")
-    assert not Objective("moments", 2, 2).trains and Objective("otdd", 2, 2).uses_labels
+    assert not Objective("moments", 2, 2).trains
+    assert Objective("otdd", 2, 2).uses_labels
 
 
-@pytest.mark.parametrize("name, expected", [("otdd", 1.0), ("sinkhorn", 0.71), ("classwise", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("otdd", 1.0), ("sinkhorn", 0.71), ("classwise", 0.5)]
+)
 def test_descent_ends_where_the_objective_says(name, expected):
     """Free particles, 71 % on their own side at first: the joint distance sorts all of them, the
     unlabeled one leaves classes alone, the class-wise surrogate spreads each over both sides."""

@@ -84,7 +84,8 @@ def test_value_is_that_of_pot():
     np.testing.assert_allclose(value, reference_divergence(costs, epsilon), rtol=1e-4)
     assert all(logs[f"converged_{name}"] for name in ("cross", "source", "target"))
     assert all(logs[f"iterations_{name}"] > 0 for name in ("cross", "source", "target"))
-    assert 0.1 < logs["label_share"] < 0.9 and logs["covariance_left_out"] == 0
+    assert 0.1 < logs["label_share"] < 0.9
+    assert logs["covariance_left_out"] == 0
 
 
 def test_distance_of_a_set_to_itself_is_zero():
@@ -148,10 +149,12 @@ def test_unconverged_problems_are_reported():
     (_, logs), _ = between(
         TARGET, OTDDConfig(label_weight=0, epsilon_scale=0.005, max_iterations=3)
     )
-    assert not logs["converged"] and not logs["converged_cross"]
+    assert not logs["converged"]
+    assert not logs["converged_cross"]
     with pytest.warns(RuntimeWarning, match="step 7: optimal transport did not converge.*cross"):
         message = warn_if_unconverged(logs, "step 7")
-    assert message and "max_iterations" in message
+    assert message
+    assert "max_iterations" in message
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert warn_if_unconverged(between(TARGET)[0][1]) is None
@@ -187,7 +190,8 @@ def test_common_offset_costs_no_digits():
 def test_collapsed_features_stay_finite():
     point = np.ones_like(SOURCE)
     (value, _), gradient = measure(point, SOURCE_LABELS, point, TARGET_LABELS)
-    assert value == pytest.approx(0, abs=1e-6) and np.isfinite(gradient).all()
+    assert value == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ def test_separated_blobs_are_found_and_repeatable():
     found = kmeans(BLOBS, jax.random.key(0))
     labels = np.asarray(found.labels)
     pairs = set(zip(TRUE.tolist(), labels.tolist(), strict=True))
-    assert len(pairs) == 10 and len({label for _, label in pairs}) == 10
+    assert len(pairs) == 10
+    assert len({label for _, label in pairs}) == 10
     distance = ((BLOBS - np.asarray(found.centers)[labels]) ** 2).sum(1)
     np.testing.assert_allclose(found.inertia, distance.mean(), rtol=1e-4)
     np.testing.assert_array_equal(nearest_center(BLOBS, found.centers), labels)

@@ -38,8 +38,10 @@ def test_round_trip(bank, tmp_path):
     again = load_source_bank(path, width=6)
     np.testing.assert_array_equal(again.features, bank.features)
     np.testing.assert_array_equal(again.labels, bank.labels)
-    assert again.features.dtype == np.float32 and again.labels.dtype == np.int32
-    assert again.class_names == NAMES and again.provenance == bank.provenance
+    assert again.features.dtype == np.float32
+    assert again.labels.dtype == np.int32
+    assert again.class_names == NAMES
+    assert again.provenance == bank.provenance
     assert [p.name for p in tmp_path.iterdir()] == ["bank.npz"]
 
 
@@ -100,7 +102,8 @@ def test_samples_are_class_balanced(bank, n):
     draws = [np.asarray(sample_source(bank, jax.random.key(seed), n)) for seed in range(40)]
     for drawn in draws:
         counts = np.bincount(bank.labels[drawn], minlength=4)
-        assert counts.max() - counts.min() <= 1 and drawn.shape == (n,)
+        assert counts.max() - counts.min() <= 1
+        assert drawn.shape == (n,)
         for c, size in enumerate(COUNTS):
             mine = drawn[bank.labels[drawn] == c]
             assert len(set(mine.tolist())) == min(len(mine), size)
@@ -124,8 +127,10 @@ def test_built_bank_holds_mean_tokens_before_the_blocks():
     )
     bank = build_source_bank(CONFIG, variables, shapes, labels, "abc", 4, {"shapes": "noise"})
     # Class b has one shape and goes; the last batch is incomplete.
-    assert bank.class_names == ("a", "c") and bank.provenance["dropped_classes"] == ["b"]
-    assert bank.provenance["shapes"] == "noise" and bank.width == 12
+    assert bank.class_names == ("a", "c")
+    assert bank.provenance["dropped_classes"] == ["b"]
+    assert bank.provenance["shapes"] == "noise"
+    assert bank.width == 12
     np.testing.assert_array_equal(bank.labels, [1, 0, 1, 0, 1, 1])
     embed = functools.partial(Backbone(CONFIG).apply, method="embed")
     tokens, _ = jax.jit(embed)(variables, shapes)  # type: ignore[misc]

@@ -96,7 +96,9 @@ def test_a_window_must_lie_in_the_video():
 @hypothesis.settings(max_examples=60)
 def test_sampling_is_balanced(size, count, seed):
     index = clips.sample_indices(size, count, rng(seed))
-    assert len(index) == count and 0 <= index.min() and index.max() < size
+    assert len(index) == count
+    assert index.min() >= 0
+    assert index.max() < size
     drawn = np.bincount(index, minlength=size)
     # Without replacement while there are enough points, and otherwise as equal as can be.
     assert drawn.max() - drawn.min() <= 1
@@ -120,7 +122,8 @@ def test_noise_leaves_copies_of_a_point_copies():
 
     plain, noisy = cut(False), cut(True)
     assert [len(np.unique(frame, axis=0)) for frame in plain] == [5, 7]
-    assert len(np.unique(noisy[0], axis=0)) <= 5 and 3 < len(np.unique(noisy[1], axis=0)) <= 7
+    assert len(np.unique(noisy[0], axis=0)) <= 5
+    assert 3 < len(np.unique(noisy[1], axis=0)) <= 7
     assert not np.isin(noisy, plain).any()
     # Points that are all different get noise of their own, as before.
     spread = clips.augment_clip(np.zeros((2, 500, 3), np.float32), config, rng(1))
@@ -205,7 +208,8 @@ def test_augmentation_is_one_map_for_all_frames():
         np.testing.assert_allclose(matrix[2, :2], 0, atol=1e-5)  # z stays up
         np.testing.assert_allclose(matrix[:2, 2], 0, atol=1e-5)
         scales = np.linalg.norm(matrix, axis=1)
-        assert (scales > 0.85 - 1e-5).all() and (scales < 1.15 + 1e-5).all()
+        assert (scales > 0.85 - 1e-5).all()
+        assert (scales < 1.15 + 1e-5).all()
         assert np.ptp(scales) > 1e-3
         angle = np.degrees(np.arctan2(matrix[1, 0], matrix[1, 1]))
         assert abs(angle) < 30.01
@@ -235,7 +239,8 @@ def test_published_scale_is_one_factor_about_the_first_frame():
         np.testing.assert_allclose(matrix, matrix[0, 0] * np.eye(3), atol=1e-5)
         np.testing.assert_allclose(out[0].mean(0), clip[0].mean(0), atol=1e-5)
         factors.append(matrix[0, 0])
-    assert 0.8 <= min(factors) < 0.87 and 1.13 < max(factors) <= 1.2
+    assert 0.8 <= min(factors) < 0.87
+    assert 1.13 < max(factors) <= 1.2
 
 
 def test_published_mirror_moves_one_point_of_each_frame():
@@ -263,7 +268,8 @@ def test_yaw_of_a_range_and_small_turns():
         matrix, _ = linear_map(clip, clips.augment_clip(clip, small, rng(seed)))
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-5)
         sizes.append(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1)))
-    assert 1.0 - 1e-4 < min(angles) < 1.2 and max(angles) > 6.1
+    assert 1.0 - 1e-4 < min(angles) < 1.2
+    assert max(angles) > 6.1
     # The angle of three turns with deviation s has mean 2s√(2/π), and each is cut at 3s.
     assert np.mean(sizes) == pytest.approx(0.06 * 2 * np.sqrt(2 / np.pi), rel=0.1)
     assert max(sizes) < 0.18 * np.sqrt(3) + 1e-3
@@ -277,7 +283,8 @@ def test_dropped_points_become_the_first_of_their_frame():
         same = out == chosen
         assert (out[~same] == np.broadcast_to(chosen[:, :1], chosen.shape)[~same]).all()
         shares.append(1 - same.mean())
-    assert max(shares) < 0.21 and np.mean(shares) == pytest.approx(0.1, abs=0.02)
+    assert max(shares) < 0.21
+    assert np.mean(shares) == pytest.approx(0.1, abs=0.02)
 
     points, offsets = video([50] * 4)
     config = ClipConfig(frames=4, points=50, point_dropout=0.9)
@@ -301,7 +308,8 @@ def test_make_clip_picks_channels_by_name():
     )
     picked = clips.channel_positions(columns, config)
     clip, _ = clips.make_clip(points, offsets, 1, config, picked, rng(), augment=False)
-    assert clip.shape == (2, 4, 4) and clip.dtype == np.float32
+    assert clip.shape == (2, 4, 4)
+    assert clip.dtype == np.float32
     assert sorted(clip[0, :, 3]) == [1.0, 1.5, 2.0, 2.5]
     assert sorted(clip[1, :, 3]) == [3.0, 3.5, 4.0, 4.0]  # 4.5 is clipped
 

@@ -106,7 +106,8 @@ def test_only_what_may_matter_is_said(tmp_path):
     walk = walk_files(tmp_path, (".npz",))
     with pytest.warns(UserWarning) as said:
         walk.report()
-    assert len(said) == 1 and said[0].filename == __file__
+    assert len(said) == 1
+    assert said[0].filename == __file__
     assert str(said[0].message) == (
         f"Left out below {tmp_path} were files of kinds that are not read here (.pcd, .ply): 3, "
         "such as a/scan.PLY."
@@ -139,7 +140,8 @@ def test_what_is_no_folder_or_no_file(tmp_path):
         sub_folders(tmp_path / "none")
     os.mkfifo(tmp_path / "pipe.npz")  # Reading it would wait for ever.
     walk = walk_files(tmp_path, (".npz",))
-    assert names(walk) == ["x.npz"] and list(walk.skipped) == [folder_walk.SPECIAL]
+    assert names(walk) == ["x.npz"]
+    assert list(walk.skipped) == [folder_walk.SPECIAL]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read everything")

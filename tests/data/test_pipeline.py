@@ -135,12 +135,15 @@ def test_every_epoch_shows_every_window_once_in_its_own_order():
     assert len(batches) == 2 * TRAIN_WINDOWS // 3
     shown, points = windows_of(batches)
     first, second = shown[:TRAIN_WINDOWS], shown[TRAIN_WINDOWS:]
-    assert sorted(first) == expected and sorted(second) == expected
-    assert first != second and first != expected
+    assert sorted(first) == expected
+    assert sorted(second) == expected
+    assert first != second
+    assert first != expected
     assert len(set(points)) == len(points)  # sampling and augmentation are drawn afresh
     again, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=5, epochs=2))
     other, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=6, epochs=2))
-    assert again == shown and other != shown
+    assert again == shown
+    assert other != shown
 
 
 @pytest.mark.parametrize("threads", [0, 2])
@@ -178,7 +181,8 @@ def test_two_hosts_share_the_batch_of_one():
 def test_evaluation_covers_every_window_once_and_fills_up_with_weight_zero():
     videos = source()
     batches = eval_batches(videos, CONFIG, 4)
-    assert len(batches) == 2 and batches.source.num_windows == EVAL_WINDOWS == 7
+    assert len(batches) == 2
+    assert batches.source.num_windows == EVAL_WINDOWS == 7
     first, second = list(batches), list(batches)
     assert all(same(a, b) for a, b in zip(first, second, strict=True))
     weight = np.concatenate([batch["weight"] for batch in first])
@@ -207,13 +211,15 @@ def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
 
 def test_labels_of_frames_follow_their_frames():
     videos = source(kind="frame")
-    assert videos.kind == "frame" and videos.labels is None
+    assert videos.kind == "frame"
+    assert videos.labels is None
     config = ClipConfig(frames=4, points=6, eval_stride=4, short_clip_policy="repeat")
     clips = ClipSource(videos, config, training=False)
     # The last window is moved back to the end of the video, so that every frame is scored.
     assert clips.windows[:, 1].tolist() == [0, 1, 0, 4, 5, 0, 0, 3, 0, 0, 4]
     row = clips.clip(1)  # frames 1..4 of a video labeled 0 0 1 1 2
-    assert row["frame"].tolist() == [1, 2, 3, 4] and row["label"].tolist() == [0, 1, 1, 2]
+    assert row["frame"].tolist() == [1, 2, 3, 4]
+    assert row["label"].tolist() == [0, 1, 1, 2]
     repeated = clips.clip(8)  # a video of three frames
     assert repeated["frame"].tolist() == [0, 0, 1, 2]
     assert repeated["label"].tolist() == [0, 0, 0, 1]
@@ -241,7 +247,8 @@ def test_classes_are_matched_by_name():
     videos = source()
     other = videos.with_classes(("c", "x", "a", "b"))
     assert (other.num_classes, other.labels.tolist()) == (4, [2, 3, 0, 2, 3, 0])
-    assert other[1].labels == 3 and other.present_labels == (0, 2, 3)
+    assert other[1].labels == 3
+    assert other.present_labels == (0, 2, 3)
     assert other.select([1, 2]).labels.tolist() == [3, 0]
     assert other.with_classes(("x", "c", "b", "a")).labels.tolist() == [3, 2, 1, 3, 2, 1]
     frames = source(kind="frame")
@@ -294,7 +301,8 @@ def test_labels_of_points_follow_their_points():
     config = ClipConfig(frames=3, points=7, channels=("velocity",))
     config = config.with_statistics(channel_statistics(videos))
     batch = next(train_batches(videos, config, batch_size=8, seed=0))
-    assert batch["label"].shape == (8, 3, 7) and "frame" not in batch
+    assert batch["label"].shape == (8, 3, 7)
+    assert "frame" not in batch
     recovered = batch["points"][..., 3] * config.channel_std[0] + config.channel_mean[0]
     np.testing.assert_allclose(recovered, batch["label"], atol=1e-5)
 
@@ -306,8 +314,10 @@ def test_the_index_of_videos_is_kept(tmp_path):
     records.reads[:] = 0
     second = VideoSource(records, index_path=tmp_path / "index.npz", **options)
     assert records.reads.sum() == 0
-    assert second.video_ids == first.video_ids and second.kind == "frame"
-    assert second.present_labels == (0, 1, 2) and second.select([2]).present_labels == (0, 1)
+    assert second.video_ids == first.video_ids
+    assert second.kind == "frame"
+    assert second.present_labels == (0, 1, 2)
+    assert second.select([2]).present_labels == (0, 1)
     np.testing.assert_array_equal(second.num_frames, first.num_frames)
     np.testing.assert_array_equal(second[3].points, first[3].points)
 
@@ -319,7 +329,8 @@ def test_channels_arrive_standardized_by_training_statistics():
     config = ClipConfig(frames=2, points=6, channels=("velocity",)).with_statistics(statistics)
     points = next(train_batches(videos, config, batch_size=16, seed=0))["points"]
     assert points.shape == (16, 2, 6, 4)
-    assert abs(points[..., 3].mean()) < 0.3 and points[..., 3].std() == pytest.approx(1, abs=0.3)
+    assert abs(points[..., 3].mean()) < 0.3
+    assert points[..., 3].std() == pytest.approx(1, abs=0.3)
 
 
 def test_short_videos_can_be_repeated():
@@ -364,7 +375,8 @@ def test_bad_requests(make, sentence):
 def test_held_out_subjects_are_in_one_part_only():
     train, validation = hold_out_subjects(source(), ["person1"])
     assert validation.video_ids == ("video2", "video3")
-    assert "person1" not in train.subjects and len(train) == 4
+    assert "person1" not in train.subjects
+    assert len(train) == 4
     np.testing.assert_array_equal(validation[1].points, source()[3].points)
     with pytest.raises(InputError, match="no subject person9; its subjects are person0, person1"):
         hold_out_subjects(source(), ["person1", "person9"])

@@ -56,7 +56,8 @@ def test_a_whole_array_is_a_sequence_of_frames_and_precision_is_kept():
     video = np.full((3, 5, 4), 388096.123456789)
     frames = read_frames(video, COLUMNS, needed=COLUMNS)
     assert [frame.shape for frame in frames] == [(5, 4)] * 3
-    assert frames[0].dtype == np.float64 and frames[2][1, 2] == 388096.123456789
+    assert frames[0].dtype == np.float64
+    assert frames[2][1, 2] == 388096.123456789
 
 
 def test_fields_that_are_not_needed_may_be_missing():

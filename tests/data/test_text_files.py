@@ -41,7 +41,8 @@ def test_latin_1_is_the_last_resort_and_ends_no_line_early(tmp_path):
     assert read_text(path) == "größe\x85x\x0by # 1\n2#3\n"
     assert read_lines(path, comments=("#",)) == ["größe\x85x\x0by", "2"]
     path.write_bytes(b"")
-    assert read_lines(path) == [] and read_text(path) == ""
+    assert read_lines(path) == []
+    assert read_text(path) == ""
 
 
 @pytest.mark.parametrize(

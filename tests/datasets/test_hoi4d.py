@@ -120,7 +120,8 @@ def test_the_semantic_benchmark_is_cut_into_clips_of_three(tmp_path):
     files = write(tmp_path / "raw", rows, frames=7, classes=49, per_point=True)
     builder = build(tmp_path, tmp_path / "raw", SemanticBuilder)
     train = videos(builder, "train")
-    assert len(train) == 2 * 25 and "train-00024-f003" in train
+    assert len(train) == 2 * 25
+    assert "train-00024-f003" in train
     video = train["train-00001-f003"]
     array, labels = files["train1.h5"]["pcd"][1, 3:6], files["train1.h5"]["semantic"][1, 3:6]
     np.testing.assert_array_equal(video["points"], array.reshape(-1, 3))
@@ -129,7 +130,8 @@ def test_the_semantic_benchmark_is_cut_into_clips_of_three(tmp_path):
     assert (video["subject"], len(video["frame_sizes"])) == (b"train-00001", 3)
     published = build(tmp_path / "p", tmp_path / "raw", SemanticBuilder, protocol="published")
     everything = [v["point_labels"] for v in videos(published, "train").values()]
-    assert set(np.unique(everything)) >= {0, 1} and np.min(everything) == 0
+    assert set(np.unique(everything)) >= {0, 1}
+    assert np.min(everything) == 0
     assert len(videos(published, "test")) == 2 * 2
 
 

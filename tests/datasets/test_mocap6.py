@@ -86,7 +86,8 @@ def test_partial_is_a_configuration_of_its_own(tmp_path):
     builder = mocap6_dataset_builder.Builder(
         config="14_20", partial=True, data_dir=tmp_path / "tfds"
     )
-    assert builder.builder_config.name == "14_20_partial" and builder.builder_config.partial
+    assert builder.builder_config.name == "14_20_partial"
+    assert builder.builder_config.partial
     with pytest.raises(InputError, match="holds the trials"):
         prepare(folder, tmp_path, "13_30")
     with pytest.raises(InputError, match="'14_14' cannot be left out"):
@@ -99,7 +100,8 @@ def test_the_camera_stands_before_the_person_and_sees_its_left_on_the_right():
     left = joints[-1, figures.JOINTS.index("hand_left")]
     right = joints[-1, figures.JOINTS.index("hand_right")]
     seen = trials.dress(trials.Trial("t", joints, np.zeros(12, np.int32)), 0, [11], 400)[0]
-    assert 2.0 < seen[:, 2].min() and seen[:, 2].max() < 4.0
+    assert seen[:, 2].min() > 2.0
+    assert seen[:, 2].max() < 4.0
     higher = left if left[1] > right[1] else right
     top = seen[seen[:, 1].argmax()]
     middle = np.median(joints[:, 0], axis=0)
@@ -115,7 +117,8 @@ def test_the_camera_stands_before_the_person_and_sees_its_left_on_the_right():
 def test_folds_name_what_training_lacks(tmp_path):
     read = trials.read_trials(write(tmp_path), partial=True)
     part = folds.fold(read, "14_20")
-    assert part.seen == ("JumpJack", "Jog", "Squat") and part.lacking == ("UpDown",)
+    assert part.seen == ("JumpJack", "Jog", "Squat")
+    assert part.lacking == ("UpDown",)
     assert folds.fold(read, "13_29").lacking == ()
     score = folds.seen_accuracy(np.full(36, 1), read[2].labels, part.seen)
     assert score == {"frame_accuracy": 50.0, "frames": 24, "frames_lacking": 12}

@@ -430,7 +430,8 @@ def test_the_real_skeletons_have_the_published_counts_and_bodies(shared_data):
     assert frames.shape == (3, 512, 3)
     np.testing.assert_array_equal(frames[2], skeletons.dress_recording(key, found[key], 512)[2])
     height, depth = np.ptp(frames[..., 1]), np.median(frames[..., 2])
-    assert 1.4 < height < 2.1 and 2.2 < depth < 2.9
+    assert 1.4 < height < 2.1
+    assert 2.2 < depth < 2.9
     assert depth < np.median(found[key][:3, :, 2]), "the near side of the body"
     names = skeletons._JOINT_NUMBERS
     for part in ("shoulder", "hip"):  # Facing the sensor, the left is at the larger x.

@@ -91,7 +91,8 @@ def test_points_are_drawn_by_the_name_of_the_video_or_all_kept(tmp_path):
     assert first["frame_sizes"].tolist() == [5, 8, 7]
     whole = {tuple(point) for point in clouds(NAMES[0])[2].astype(np.float32)}
     drawn = [tuple(point) for point in first["points"][5:13]]
-    assert len(set(drawn)) == 8 and set(drawn) <= whole
+    assert len(set(drawn)) == 8
+    assert set(drawn) <= whole
     published = build(tmp_path / "c", folder, points_per_frame=8, protocol="published")
     assert videos(published, "train")[NAMES[0]]["frame_sizes"].tolist() == [5, 40, 7]
 

@@ -58,7 +58,8 @@ def test_every_kind_comes_through_as_it_is(kind, tmp_path):
     assert schema.column_names(builder.info.features) == ("x", "y", "z", "gray")
     assert schema.label_names(builder.info.features) == ("wave", "clap")
     train, test = by_name(builder, "train"), by_name(builder, "test")
-    assert sorted(train) == ["train/a", "train/deep/b"] and sorted(test) == ["test/c"]
+    assert sorted(train) == ["train/a", "train/deep/b"]
+    assert sorted(test) == ["test/c"]
     record = train["train/deep/b"]
     np.testing.assert_array_equal(record["points"], video(kind, 1)["points"])
     np.testing.assert_array_equal(record["frame_sizes"], SIZES)
@@ -91,7 +92,8 @@ def test_full_frames_need_no_sizes_and_names_may_be_given(tmp_path):
     save(folder / "train" / "whole.npz", arrays)
     record = by_name(prepare(folder, tmp_path), "train")["take 1"]
     np.testing.assert_array_equal(record["points"], whole.reshape(-1, 4))
-    assert record["subject"] == b"7" and record["frame_sizes"].tolist() == [5, 5, 5]
+    assert record["subject"] == b"7"
+    assert record["frame_sizes"].tolist() == [5, 5, 5]
 
 
 def test_list_files_decide_where_they_are(tmp_path):

@@ -159,7 +159,8 @@ def test_the_packed_counts_are_asserted(tmp_path):
 def test_a_log_cut_off_in_its_last_point_loses_that_point_only():
     text = as_text(make_recording("train", 0)).encode()
     points, sizes = radhar.parse_text(text[: text.rindex(b"velocity")], "a.txt")
-    assert len(points) == 10 and sizes.tolist() == [4, 1, 3, 2]
+    assert len(points) == 10
+    assert sizes.tolist() == [4, 1, 3, 2]
 
 
 @pytest.mark.parametrize(

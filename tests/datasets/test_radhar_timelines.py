@@ -95,7 +95,8 @@ def test_frames_are_whole_neighbors_of_one_recording_with_its_label(tmp_path):
                 assert label == code // 100
                 codes.setdefault(split, {}).setdefault(video["subject"], set()).add(code)
     train, test = codes["train"], codes["test"]
-    assert set(train) == {b"0", b"1"} and set(test) == {b"test"}
+    assert set(train) == {b"0", b"1"}
+    assert set(test) == {b"test"}
     assert not train[b"0"] & train[b"1"], "groups share no recording"
     assert all(code % 10 < 5 for group in train.values() for code in group)
     assert all(code % 10 >= 5 for code in test[b"test"])
@@ -166,7 +167,9 @@ def test_the_real_pack(shared_data, tmp_path):
     assert counts == {"train": 328, "test": 34}
     video = builder.as_data_source("test")[0]
     assert video["frame_labels"].shape == video["frame_sizes"].shape == (150,)
-    assert 50 < video["frame_sizes"].min() and 90 < np.median(video["frame_sizes"]) < 130
+    assert video["frame_sizes"].min() > 50
+    assert 90 < np.median(video["frame_sizes"]) < 130
     assert video["points"].shape[1] == 5
     seams = np.flatnonzero(np.diff(video["frame_labels"]))
-    assert len(seams) >= 3 and np.diff(np.r_[-1, seams, 149]).min() >= 15
+    assert len(seams) >= 3
+    assert np.diff(np.r_[-1, seams, 149]).min() >= 15

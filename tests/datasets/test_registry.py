@@ -144,8 +144,10 @@ def test_records_that_lack_a_part_are_made_again(name, damage, data, tmp_path):
         videos = load(data, tmp_path / "cache")
         found = [videos[index].points for index in range(3)]
     except InputError as error:
-        assert damage == "cut" and str(folder) in str(error)
-        assert "damaged or gone" in str(error) and "remove this folder" in str(error)
+        assert damage == "cut"
+        assert str(folder) in str(error)
+        assert "damaged or gone" in str(error)
+        assert "remove this folder" in str(error)
     else:
         np.testing.assert_array_equal(found, expected)
         assert load(data, tmp_path / "cache").label_names == ("a", "b")
@@ -295,4 +297,5 @@ def test_a_loop_of_reading_ends(data, tmp_path):
     builder = records.open_records(prepare(data, tmp_path / "cache"))
     stored = records.StoredVideos(builder, "train")
     assert [example["video_id"] for example in stored] == [b"train/0", b"train/1", b"train/2"]
-    assert Path(builder.data_dir).is_dir() and len(stored) == 3
+    assert Path(builder.data_dir).is_dir()
+    assert len(stored) == 3

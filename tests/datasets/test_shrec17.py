@@ -282,7 +282,9 @@ def test_the_test_images_have_a_slit_to_close_and_blobs_to_leave_out():
     pixels = expected_pixels(depth_image(1), *box(1))
     assert 380 < len(pixels) <= 20 * 20
     rows, columns = np.transpose(list(pixels)) - [[y], [x]]
-    assert rows.min() == 0 and {10, 15, 23} <= set(rows) and not {12, 24, 50} & set(rows)
+    assert rows.min() == 0
+    assert {10, 15, 23} <= set(rows)
+    assert not {12, 24, 50} & set(rows)
     assert len(expected_pixels(depth_image(SMALL), *box(SMALL))) == 60
 
 
@@ -302,7 +304,8 @@ def test_depth_videos_become_the_arrays_of_point_files(tmp_path):
     for key, length in LENGTHS.items():
         path = folder / "raw" / key.video_id
         made = depth_videos.read_video(path, listed(key))
-        assert made.shape == (32, 256, 8) and made.dtype.kind == "i"
+        assert made.shape == (32, 256, 8)
+        assert made.dtype.kind == "i"
         np.testing.assert_array_equal(made, depth_videos.read_video(path, listed(key)))
         for time, points in enumerate(made.tolist()):
             frame = int(time * length / 32)
@@ -338,7 +341,8 @@ def test_both_sources_make_the_same_videos(tmp_path, protocol):
     other = build(tmp_path / "d", copy, protocol=protocol)
     for split, count in (("train", 2), ("test", 1)):
         left, right = videos(ours, split), videos(other, split)
-        assert left.keys() == right.keys() and len(left) == count
+        assert left.keys() == right.keys()
+        assert len(left) == count
         for name, video in left.items():
             for field in ("points", "frame_sizes", "label"):
                 np.testing.assert_array_equal(video[field], right[name][field])

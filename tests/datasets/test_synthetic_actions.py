@@ -32,7 +32,8 @@ def test_builder_writes_the_schema_split_by_subject(builder):
         assert labels == {label: subjects for label in range(len(figures.MOTIONS))}
         assert len({video["video_id"] for video in videos}) == len(videos)
         for video in videos:
-            assert video["points"].shape == (8 * 128, 3) and video["points"].dtype == np.float32
+            assert video["points"].shape == (8 * 128, 3)
+            assert video["points"].dtype == np.float32
             np.testing.assert_array_equal(video["frame_sizes"], np.full(8, 128))
     assert not seen["train"] & seen["test"]
     assert builder.info.features["label"].names == list(figures.MOTIONS)

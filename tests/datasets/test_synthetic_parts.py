@@ -30,7 +30,8 @@ def test_builder_writes_the_schema_split_by_subject(builder):
         assert (np.bincount(labels, minlength=8) > 0.005 * len(labels)).all(), "all labels occur"
         for video in videos:
             np.testing.assert_array_equal(video["frame_sizes"], [64, 64, 64])
-    assert len(seen["train"]) == 12 and not seen["train"] & seen["test"]
+    assert len(seen["train"]) == 12
+    assert not seen["train"] & seen["test"]
     record = next(v for v in builder.as_data_source("test") if v["video_id"] == b"kick_s13_e00")
     made = parts.make_clip(TINY, 13, "kick", 0)
     np.testing.assert_array_equal(record["points"], made["points"])
@@ -50,7 +51,8 @@ def test_labels_are_where_their_names_say():
     assert means == sorted(means, reverse=True)
     assert np.ptp(height["floor"]) < 0.1, "flat but for the noise of the depth"
     assert 0.0 < height["lower leg"].min() - height["floor"].mean() + 0.05 < 0.3, "stands on it"
-    assert len(height["forearm"]) > 60 and height["furniture"].min() > height["floor"].min() - 0.1
+    assert len(height["forearm"]) > 60
+    assert height["furniture"].min() > height["floor"].min() - 0.1
 
 
 def test_senseless_sizes_are_refused():

@@ -31,9 +31,11 @@ def test_builder_writes_the_schema_split_by_subject(builder):
         assert len(videos) == len({video["video_id"] for video in videos}) == count
         for video in videos:
             np.testing.assert_array_equal(video["frame_sizes"], np.full(60, 32))
-            assert video["points"].shape == (60 * 32, 3) and video["points"].dtype == np.float32
+            assert video["points"].shape == (60 * 32, 3)
+            assert video["points"].dtype == np.float32
             assert video["frame_labels"].shape == (60,)
-    assert len(seen["train"]) == 12 and not seen["train"] & seen["test"]
+    assert len(seen["train"]) == 12
+    assert not seen["train"] & seen["test"]
     record = next(v for v in builder.as_data_source("test") if v["subject"] == b"13")
     made = timelines.make_video(TINY, 13, 0)
     np.testing.assert_array_equal(record["points"], made["points"])
@@ -50,7 +52,8 @@ def test_plans_fill_the_video_and_pair_every_way_out_with_its_way_back():
     for seed in range(200):
         segments = choreography.plan(150, np.random.default_rng(seed))
         labels = choreography.frame_labels(segments)
-        assert len(labels) == 150 and min(s.num_frames for s in segments) >= choreography.SHORTEST
+        assert len(labels) == 150
+        assert min(s.num_frames for s in segments) >= choreography.SHORTEST
         frames += np.bincount(labels, minlength=len(frames))
         for before, after in zip(segments, segments[1:], strict=False):
             assert before.motion != after.motion
@@ -75,7 +78,8 @@ def test_passages_are_smooth_and_labels_change_where_the_motion_does():
     # Both feet are on the floor outside the jumps.
     lowest = joints[..., 1].min(axis=1)
     still = np.r_[0:55, 100:140]
-    assert np.ptp(lowest[still]) < 1e-4 and np.ptp(lowest) > 0.04
+    assert np.ptp(lowest[still]) < 1e-4
+    assert np.ptp(lowest) > 0.04
     index = {name: number for number, name in enumerate(figures.JOINTS)}
     hands = joints[:, [index["hand_left"], index["hand_right"]], 1].max(axis=1)
     hands = hands - joints[:, index["pelvis"], 1]

@@ -40,7 +40,8 @@ def run(body):
 def test_what_the_system_refuses_is_one_sentence(body, words):
     done = run(body)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

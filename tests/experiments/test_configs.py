@@ -18,7 +18,8 @@ WITH_PUBLISHED = ("hoi4d", "hoi4d_semantic", "ntu_rgbd", "shrec17", "synthia")
 @pytest.mark.parametrize("task", configs.TASKS)
 def test_every_configuration_is_of_its_task_and_survives_json(task):
     config = configs.load(task)
-    assert config.task == task and config.dataset in registry.DATASETS
+    assert config.task == task
+    assert config.dataset in registry.DATASETS
     assert TaskConfig.from_dict(config.to_dict()) == config
     assert hasattr(importlib.import_module(f"experiments.configs.{task}"), "PUBLISHED") == (
         task in WITH_PUBLISHED

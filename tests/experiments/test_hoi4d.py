@@ -46,10 +46,13 @@ def test_train_evaluate_and_submit(place, tmp_path, monkeypatch):
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     # The fixed hold-out: of 220 sequences, blocks 1, 5 (and 3 for validation) of every 8 blocks.
     parts = result["num_train_videos"], result["validation"]["num_videos"]
-    assert sum(parts) + result["test"]["num_videos"] == 220 and min(parts) > 0
+    assert sum(parts) + result["test"]["num_videos"] == 220
+    assert min(parts) > 0
     assert result["test"]["official"]["acc"] >= 0
     output = tmp_path / "pred.npy"
     hoi4d_submission.main(hoi4d_submission.Args(run=run, output=str(output), **where))
     predictions = np.load(output)
-    assert predictions.shape == (3, 6) and predictions.dtype == np.int64
-    assert predictions.min() >= 0 and predictions.max() < 19
+    assert predictions.shape == (3, 6)
+    assert predictions.dtype == np.int64
+    assert predictions.min() >= 0
+    assert predictions.max() < 19

@@ -13,7 +13,8 @@ def test_folds_are_put_together_and_trained_once(shared_data, tmp_path, monkeypa
 
     def fake(args):
         trained.append(args.variant)
-        assert args.task == "mocap6" and not args.validation
+        assert args.task == "mocap6"
+        assert not args.validation
         folder = pathlib.Path(args.workdir)
         folder.mkdir(parents=True)
         accuracy = 50.0 + 10 * len(trained)

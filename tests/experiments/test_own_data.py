@@ -145,7 +145,8 @@ def test_predictions_are_those_of_the_test_figure(kind, place, tmp_path):
 def test_without_a_test_split_there_is_a_result_without_a_test_figure(place, tmp_path, capsys):
     data = write_videos(tmp_path / "data", [("train", 8)])
     result = run(place, data, tmp_path / "run")
-    assert "test" not in result and result["validation"]["num_videos"] == 2
+    assert "test" not in result
+    assert result["validation"]["num_videos"] == 2
     assert "has no test split" in capsys.readouterr().err
     with pytest.raises(InputError, match="no split 'test'; its splits are train"):
         evaluate.main(evaluate.Args(str(tmp_path / "run"), str(data), place["cache_dir"]))
@@ -159,7 +160,8 @@ def test_the_own_validation_split_is_used_and_said(place, tmp_path, capsys):
     assert "training: 6 videos, 12 windows; validation: 4 videos, 8 windows; test: 2 videos" in said
     assert "(validation: the split validation of the data)" in said
     # 4 videos are steps of 25 points.
-    assert result["chosen_by"] == "window_accuracy" and "window accuracy decides" in said
+    assert result["chosen_by"] == "window_accuracy"
+    assert "window accuracy decides" in said
     evaluate.main(
         evaluate.Args(str(tmp_path / "run"), str(data), place["cache_dir"], split="validation")
     )
@@ -180,7 +182,8 @@ def test_people_are_held_out_where_they_are_named(hold_out, held, said, place, t
     args = adapt.Args(task="point_videos_clips", hold_out=hold_out)
     config = runs.task_config(args, stage="adapt")
     parts = load_training(config, DataPlace(str(data), place["cache_dir"]))
-    assert said in parts.held_out and said in look_ahead(config, parts)[0]
+    assert said in parts.held_out
+    assert said in look_ahead(config, parts)[0]
     trained, held_out = set(parts.train.subjects), set(parts.validation.subjects)
     assert trained.isdisjoint(held_out) == (hold_out != "recordings")
     assert held in (None, held_out)

@@ -112,8 +112,11 @@ def test_what_stage_1_aligns_where_frames_or_points_carry_labels():
         expected[b, t, i] = point_labels[b, 2 * t, gap.argmin()]
     np.testing.assert_array_equal(labels, expected.reshape(2, 12))
     drawn, chosen = draw_units(jax.random.key(1), features, labels, 10)
-    assert chosen.shape == (10,) and chosen.min() >= 0 and len(np.unique(drawn, axis=0)) == 10
+    assert chosen.shape == (10,)
+    assert chosen.min() >= 0
+    assert len(np.unique(drawn, axis=0)) == 10
     few = np.full((2, 12), -1)
     few[1, 3:5] = 2
     drawn, chosen = draw_units(jax.random.key(1), features, few, 10)
-    assert (chosen == 2).all() and len(np.unique(drawn, axis=0)) == 2
+    assert (chosen == 2).all()
+    assert len(np.unique(drawn, axis=0)) == 2

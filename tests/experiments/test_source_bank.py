@@ -20,7 +20,8 @@ def test_a_bank_is_made_beside_its_backbone_and_found_there(make_backbone, tmp_p
     args = source_bank.Args(backbone=backbone, shapes=str(shapes), points=64)
     source_bank.main(args)
     bank = load_source_bank(tmp_path / "source_bank.npz", width=24)
-    assert bank.class_names == ("cup", "fan") and len(bank.labels) == 6
+    assert bank.class_names == ("cup", "fan")
+    assert len(bank.labels) == 6
     found = runs.open_source_bank("", runs.open_backbone(backbone))
     np.testing.assert_array_equal(found.features, bank.features)
     with pytest.raises(InputError, match="exists already"):

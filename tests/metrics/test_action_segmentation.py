@@ -36,7 +36,8 @@ def test_golden_cases_of_the_official_evaluator(case):
     target, predicted = runs(target), runs(predicted)
     np.testing.assert_array_equal(match_counts(predicted, target, last_end=-1), counts)
     result = scores([predicted], [target], mode="official")
-    assert result["acc"] == pytest.approx(accuracy) and result["edit"] == pytest.approx(edit)
+    assert result["acc"] == pytest.approx(accuracy)
+    assert result["edit"] == pytest.approx(edit)
     for name, (tp, fp, fn) in zip(("f1@10", "f1@25", "f1@50"), counts, strict=True):
         assert result[name] == pytest.approx(200 * tp / (2 * tp + fp + fn))
 

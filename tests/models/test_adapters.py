@@ -46,7 +46,8 @@ def gelu(x):
 def test_correspondence_is_the_nearest_center(dilation):
     _, centers = inputs()
     table = np.asarray(temporal_correspondence(jnp.asarray(centers), dilation))
-    assert table.shape == (BATCH, FRAMES, N, 2) and table.dtype == np.int32
+    assert table.shape == (BATCH, FRAMES, N, 2)
+    assert table.dtype == np.int32
     for b, t, i, side in np.ndindex(table.shape):
         there = centers[b, np.clip(t + (-dilation, dilation)[side], 0, FRAMES - 1)]
         assert table[b, t, i, side] == np.linalg.norm(there - centers[b, t, i], axis=1).argmin()

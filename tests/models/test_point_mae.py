@@ -123,7 +123,8 @@ def test_global_tokens_come_first_and_stay_out_of_the_decoder():
     mask = random_mask(jax.random.key(1), 2, 6, 4)
     variables = jax.jit(model.init, static_argnums=3)(jax.random.key(2), points, mask, 4)
     out = jax.jit(model.apply, static_argnums=3)(variables, points, mask, 4)
-    assert out["visible"].shape == (2, 2, 24) and out["rebuilt"].shape == (2, 4, 4, 3)
+    assert out["visible"].shape == (2, 2, 24)
+    assert out["rebuilt"].shape == (2, 4, 4, 3)
     own = {name: variables[name]["backbone"] for name in ("params", "batch_stats")}
     apply = jax.jit(Backbone(config).apply)
     tokens = apply(own, points)

@@ -234,9 +234,11 @@ def test_counts_of_the_small_preset():
     copied = dataclasses.replace(config, embedder_normalization="none")
     patch_embedder = parameter_counts(copied)["embedder"]
     assert counts["backbone"] < whole < counts["backbone"] + 1.1 * patch_embedder
-    assert config.p4d.widths == (64, 128, 256) and copied.p4d.widths == (128, 256, 512)
+    assert config.p4d.widths == (64, 128, 256)
+    assert copied.p4d.widths == (128, 256, 512)
     table = summary(config)
-    assert f"{whole:,}" in table and f"{counts['head']:,}" in table
+    assert f"{whole:,}" in table
+    assert f"{counts['head']:,}" in table
 
 
 def test_counts_agree_with_the_tree_and_with_the_rules_of_each_tuning(variables):

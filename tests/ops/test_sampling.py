@@ -32,7 +32,8 @@ def test_equals_brute_force(lead, skip, data):
     start = data.draw(st.lists(st.integers(0, N - 1), min_size=8, max_size=8))
     start = np.resize(np.array(start, np.int32), lead)
     found = farthest_point_sample(points, SAMPLES, skip_radius_sq=skip, start=jnp.asarray(start))
-    assert found.dtype == jnp.int32 and found.shape == (*lead, SAMPLES)
+    assert found.dtype == jnp.int32
+    assert found.shape == (*lead, SAMPLES)
     clouds = zip(points.reshape(-1, N, 3), start.reshape(-1), strict=True)
     expected = [brute_force(cloud, SAMPLES, int(first), skip) for cloud, first in clouds]
     np.testing.assert_array_equal(np.asarray(found).reshape(-1, SAMPLES), expected)

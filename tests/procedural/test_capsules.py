@@ -86,7 +86,8 @@ def test_a_capsule_hides_the_one_behind_it_from_one_side_only():
     parents, radii = [-1, 0, -1, 2], [0, 0.5, 0, 0.2]
     rng = np.random.default_rng(3)
     points, bones = capsules.depth_view(joints, parents, radii, 500, rng)
-    assert set(bones) == {1} and points[:, 2].max() <= 2.0
+    assert set(bones) == {1}
+    assert points[:, 2].max() <= 2.0
     small = capsules.surface_points(joints, parents, radii, 2_000, rng)
     small = small.points[small.bones == 3]
     seen = capsules.visible_from(small, joints, parents, radii, camera=(0, 0, 6))
@@ -115,7 +116,9 @@ def test_a_view_is_repeatable_by_its_key_and_noise_runs_along_the_ray():
     again, bones_again = view(0)
     np.testing.assert_array_equal(points, again)
     np.testing.assert_array_equal(bones, bones_again)
-    assert points.shape == (700, 3) and points.dtype == np.float32 and bones.shape == (700,)
+    assert points.shape == (700, 3)
+    assert points.dtype == np.float32
+    assert bones.shape == (700,)
     assert not np.array_equal(points, view(1)[0])
     assert capsules.visible_from(points, pose, figures.PARENTS, radii).mean() > 0.99
     noisy = view(0, noise=0.01)[0]
@@ -123,7 +126,8 @@ def test_a_view_is_repeatable_by_its_key_and_noise_runs_along_the_ray():
         noisy[:, :2] / noisy[:, 2:], points[:, :2] / points[:, 2:], atol=1e-5
     )
     error = (noisy - points)[:, 2] / points[:, 2] ** 2
-    assert error.std() == pytest.approx(0.01, rel=0.12) and abs(error.mean()) < 0.002
+    assert error.std() == pytest.approx(0.01, rel=0.12)
+    assert abs(error.mean()) < 0.002
 
 
 @pytest.mark.parametrize(

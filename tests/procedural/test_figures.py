@@ -42,7 +42,8 @@ def test_tables_describe_one_symmetric_body():
 @pytest.mark.parametrize("motion", figures.MOTIONS)
 def test_bodies_keep_their_bones_and_stay_on_the_floor(motion):
     frames = play(motion, seed=3)
-    assert frames.shape == (24, 26, 3) and frames.dtype == np.float32
+    assert frames.shape == (24, 26, 3)
+    assert frames.dtype == np.float32
     assert np.isfinite(frames).all()
     for index, name in enumerate(figures.SKELETON):
         if 0 <= figures.PARENTS[index] < len(figures.SKELETON):
@@ -50,7 +51,7 @@ def test_bodies_keep_their_bones_and_stay_on_the_floor(motion):
             assert np.ptp(np.linalg.norm(bone, axis=1)) < 1e-5, name
     lowest = frames[..., 1].min(axis=1)
     assert np.ptp(lowest) < (0.12 if motion == "jumping_jack" else 1e-5)
-    assert 1.5 < frames[..., 2].min() and frames[..., 2].max() < 4.8, "before the camera"
+    assert frames[..., 2].min() > 1.5 and frames[..., 2].max() < 4.8, "before the camera"
     assert np.linalg.norm(np.diff(frames, axis=0), axis=-1).max() < 0.75, "no jumps between frames"
 
 
@@ -89,24 +90,28 @@ def test_performances_are_those_of_the_first_release(motion, hand, foot):
 def test_one_way_motions_end_where_their_names_say(seed):
     hand, other = hands(play("raise_arm", seed))
     head = joint(play("raise_arm", seed), "head")
-    assert hand[0, 1] < head[0, 1] - 0.5 and hand[-1, 1] > head[-1, 1]
+    assert hand[0, 1] < head[0, 1] - 0.5
+    assert hand[-1, 1] > head[-1, 1]
     assert other[-1, 1] < head[-1, 1] - 0.5
     pelvis = joint(play("sit_down", seed), "pelvis")
     assert pelvis[0, 1] - pelvis[-1, 1] > 0.25
     frames = play("push", seed)
     reach = np.linalg.norm(joint(frames, "hand_left") - joint(frames, "shoulder_left"), axis=1)
-    assert reach[0] < 0.4 and reach[-1] > 0.45
+    assert reach[0] < 0.4
+    assert reach[-1] > 0.45
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_repeated_motions_do_what_their_names_say(seed):
     frames = play("march", seed)
     left, right = joint(frames, "knee_left")[:, 1], joint(frames, "knee_right")[:, 1]
-    assert (left - right).max() > 0.15 and (right - left).max() > 0.15
+    assert (left - right).max() > 0.15
+    assert (right - left).max() > 0.15
     frames = play("jumping_jack", seed)
     spread = np.linalg.norm(joint(frames, "ankle_left") - joint(frames, "ankle_right"), axis=1)
     both_up = np.minimum(joint(frames, "hand_left"), joint(frames, "hand_right"))[:, 1]
-    assert np.corrcoef(spread, both_up)[0, 1] > 0.9 and spread.max() > 0.4
+    assert np.corrcoef(spread, both_up)[0, 1] > 0.9
+    assert spread.max() > 0.4
     frames = play("kick", seed)
     ankles = np.stack([joint(frames, "ankle_left"), joint(frames, "ankle_right")])
     rise = np.ptp(ankles[..., 1], axis=1)
@@ -119,7 +124,8 @@ def test_repeated_motions_do_what_their_names_say(seed):
     moving = "left" if np.ptp(joint(frames, "hand_left")[:, 1]) > 0.6 else "right"
     arm = joint(frames, f"elbow_{moving}") - joint(frames, f"shoulder_{moving}")
     turned = np.diff(np.unwrap(np.arctan2(arm[:, 1], -arm[:, 2])))
-    assert (turned < 0).all() and turned.sum() < -2 * np.pi * 1.1
+    assert (turned < 0).all()
+    assert turned.sum() < -2 * np.pi * 1.1
 
 
 def test_viewpoints_stay_within_the_yaw_given():
@@ -128,24 +134,30 @@ def test_viewpoints_stay_within_the_yaw_given():
         return np.degrees(np.arctan2(-across[2], across[0]))
 
     angles = np.array([yaw(play("push", seed)) for seed in range(60)])
-    assert np.abs(angles).max() < 68 and angles.min() < -40 and angles.max() > 40
+    assert np.abs(angles).max() < 68
+    assert angles.min() < -40
+    assert angles.max() > 40
     assert abs(yaw(play("push", max_yaw=0.0))) < 8
 
 
 def test_static_shapes_are_whole_surfaces_of_many_poses():
     shape = figures.static_shape(5, 800)
     np.testing.assert_array_equal(shape, figures.static_shape(np.random.default_rng(5), 800))
-    assert shape.shape == (800, 3) and shape.dtype == np.float32
+    assert shape.shape == (800, 3)
+    assert shape.dtype == np.float32
     np.testing.assert_allclose(shape.mean(0), 0.0, atol=1e-5)
     shapes = [figures.static_shape(seed, 400) for seed in range(6)]
     heights = [np.ptp(points[:, 1]) for points in shapes]
-    assert min(heights) > 1.0 and max(heights) < 2.5 and np.ptp(heights) > 0.1
+    assert min(heights) > 1.0
+    assert max(heights) < 2.5
+    assert np.ptp(heights) > 0.1
     # No occlusion: bodies have a back, so points face all ways round the vertical.
     front = capsules.depth_view(
         play("wave")[0], figures.PARENTS, WHO.radii, 400, np.random.default_rng(0)
     )[0]
     thickness = [np.ptp(points[np.abs(points[:, 1]) < 0.2][:, 2]) for points in shapes]
-    assert min(thickness) > 0.15 and len(front) == 400
+    assert min(thickness) > 0.15
+    assert len(front) == 400
 
 
 def test_unknown_motions_are_refused():

@@ -45,7 +45,8 @@ def test_frustum_points_lie_on_its_surface_uniformly(low, high):
     mantle = ~(bottom | top)
     reach = low + (high - low) * height / length
     np.testing.assert_allclose(radius[mantle], reach[mantle], atol=1e-6)
-    assert (radius[bottom] <= low + 1e-4).all() and (radius[top] <= high + 1e-4).all()
+    assert (radius[bottom] <= low + 1e-4).all()
+    assert (radius[top] <= high + 1e-4).all()
     np.testing.assert_allclose(
         [mantle.mean(), bottom.mean(), top.mean()], areas / areas.sum(), atol=0.01
     )
@@ -75,8 +76,10 @@ def test_ellipsoid_and_ring_obey_their_equations():
 def test_members_of_a_family_differ_and_stay_finite(family):
     members = [objects.procedural_object(family, rng(seed), 256) for seed in range(12)]
     for member in members:
-        assert member.shape == (256, 3) and member.dtype == np.float32
-        assert np.isfinite(member).all() and np.ptp(member, axis=0).max() > 0.01
+        assert member.shape == (256, 3)
+        assert member.dtype == np.float32
+        assert np.isfinite(member).all()
+        assert np.ptp(member, axis=0).max() > 0.01
     sizes = np.array([np.ptp(member, axis=0) for member in members])
     assert len(np.unique(sizes.round(3), axis=0)) > 3
     again = objects.procedural_object(family, rng(3), 256)

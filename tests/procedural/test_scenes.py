@@ -48,7 +48,8 @@ def test_a_view_shows_the_nearest_surfaces_of_body_floor_and_furniture():
     points, sources = scenes.view(
         JOINTS[0], figures.PARENTS, WHO.radii, room, 1500, np.random.default_rng(0)
     )
-    assert points.shape == (1500, 3) and points.dtype == np.float32
+    assert points.shape == (1500, 3)
+    assert points.dtype == np.float32
     assert {scenes.FLOOR, scenes.FURNITURE} < set(sources.tolist())
     floor = points[sources == scenes.FLOOR]
     np.testing.assert_allclose(floor[:, 1], FLOOR, atol=1e-6)
@@ -58,7 +59,8 @@ def test_a_view_shows_the_nearest_surfaces_of_body_floor_and_furniture():
     assert not scenes.hidden_by_boxes(points, some).any()
     assert capsules.visible_from(points, JOINTS[0], figures.PARENTS, WHO.radii).all()
     bodies = sources[sources >= 0]
-    assert len(bodies) > 100 and (figures.PARENTS[bodies] >= 0).all()
+    assert len(bodies) > 100
+    assert (figures.PARENTS[bodies] >= 0).all()
     # Order tells nothing, so that the first points of a frame are a fair sample of it.
     halves = [np.mean(part == scenes.FLOOR) for part in np.array_split(sources, 2)]
     assert abs(halves[0] - halves[1]) < 0.1

@@ -158,8 +158,10 @@ def test_links_hidden_entries_and_large_endings(tmp_path):
     (folder / "chair" / "up").symlink_to(folder)
     with pytest.warns(UserWarning) as said:
         shapes = load_shapes(folder, num_points=20)
-    assert shapes.class_names == ("chair", "table") and shapes.labels.tolist() == [0, 1]
-    assert len(said) == 1 and str(said[0].message) == (
+    assert shapes.class_names == ("chair", "table")
+    assert shapes.labels.tolist() == [0, 1]
+    assert len(said) == 1
+    assert str(said[0].message) == (
         f"Left out below {folder} were hidden entries: 3, such as .ipynb_checkpoints; links to "
         "folders that are read under another name or lie around this one: 1, such as chair/up; "
         "files of kinds that are not read here (.ply): 1, such as lamp/scan.ply."
@@ -246,6 +248,7 @@ def test_random_damage_never_ends_in_another_exception(tmp_path):
                     warnings.simplefilter("ignore")
                     load_shapes(target if path.stem == "e" else place, num_points=5)
             except InputError as error:
-                assert path.name in str(error) and os.linesep not in str(error)
+                assert path.name in str(error)
+                assert os.linesep not in str(error)
                 refused += 1
         assert refused > 50, path

@@ -83,31 +83,36 @@ def assert_same_points(found, wanted):
 
 def test_modelnet40_as_hdf5(tmp_path):
     shapes = load_shapes(write_modelnet_h5(tmp_path), num_points=12, partial=True)
-    assert shapes.class_names == CLASSES and shapes.labels.tolist() == [0, 1, 1, 1]
+    assert shapes.class_names == CLASSES
+    assert shapes.labels.tolist() == [0, 1, 1, 1]
     assert shapes.points.dtype == np.float32
     for found, seed in zip(shapes.points, (0, 1, 2, 10), strict=True):
         assert_same_points(found, cloud(seed))
     test = load_shapes(tmp_path, num_points=8, split="test", partial=True)
-    assert test.points.shape == (1, 8, 3) and test.labels.tolist() == [0]
+    assert test.points.shape == (1, 8, 3)
+    assert test.labels.tolist() == [0]
 
 
 def test_modelnet40_as_text(tmp_path):
     shapes = load_shapes(write_modelnet_txt(tmp_path), num_points=12, partial=True)
-    assert shapes.class_names == CLASSES and shapes.labels.tolist() == [0, 1]
+    assert shapes.class_names == CLASSES
+    assert shapes.labels.tolist() == [0, 1]
     assert_same_points(shapes.points[1], cloud(1))
     assert load_shapes(tmp_path, split="test", partial=True).labels.tolist() == [1]
 
 
 def test_modelnet40_as_meshes_is_turned_y_up(tmp_path):
     shapes = load_shapes(write_modelnet_off(tmp_path), num_points=500, partial=True)
-    assert shapes.class_names == CLASSES and shapes.labels.tolist() == [0, 0, 1]
+    assert shapes.class_names == CLASSES
+    assert shapes.labels.tolist() == [0, 0, 1]
     # The tetrahedron is three times as high along z of the file as along the others.
     assert np.ptp(shapes.points[0], axis=0).argmax() == 1
     assert shapes.points[0, :, 1].max() > -shapes.points[0, :, 1].min(), "the tip is up"
     assert len(load_shapes(tmp_path, split="test", partial=True).points) == 1
     # A plain folder of meshes is left as it is.
     plain = load_shapes(tmp_path / "airplane" / "train", num_points=500)
-    assert np.ptp(plain.points[0], axis=0).argmax() == 2 and plain.class_names == ()
+    assert np.ptp(plain.points[0], axis=0).argmax() == 2
+    assert plain.class_names == ()
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -119,7 +124,8 @@ def test_shapenet55(inside, tmp_path):
     assert [shapes.class_names[label] for label in shapes.labels] == ["airplane", "washer"]
     assert_same_points(shapes.points[0], cloud(0, 30))
     test = load_shapes(folder, num_points=64, split="test", partial=True)
-    assert test.class_names[test.labels[0]] == "chair" and test.points.shape == (1, 64, 3)
+    assert test.class_names[test.labels[0]] == "chair"
+    assert test.points.shape == (1, 64, 3)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +261,8 @@ def test_an_archive_in_the_only_sub_folder_is_the_same_archive(write, tmp_path):
         inside = load_shapes(tmp_path / "a" / "unpacked", num_points=16, split=split, partial=True)
         above = load_shapes(tmp_path / "a", num_points=16, split=split, partial=True)
         np.testing.assert_array_equal(above.points, inside.points)
-        assert (above.labels == inside.labels).all() and above.class_names == inside.class_names
+        assert (above.labels == inside.labels).all()
+        assert above.class_names == inside.class_names
 
 
 def test_modelnet40_as_meshes_with_links_hidden_and_misplaced_files(tmp_path):
@@ -268,10 +275,12 @@ def test_modelnet40_as_meshes_with_links_hidden_and_misplaced_files(tmp_path):
     (folder / "stray.off").write_text(TETRAHEDRON)
     with pytest.warns(UserWarning) as said:
         shapes = load_shapes(folder, num_points=50, partial=True)
-    assert shapes.class_names == CLASSES and shapes.labels.tolist() == [0, 0, 1]
+    assert shapes.class_names == CLASSES
+    assert shapes.labels.tolist() == [0, 0, 1]
     texts = " ".join(str(one.message) for one in said)
     assert "hidden entries: 1, such as airplane/train/._airplane_0001.off" in texts
-    assert "1 meshes are not in <class>/train or <class>/test" in texts and "stray.off" in texts
+    assert "1 meshes are not in <class>/train or <class>/test" in texts
+    assert "stray.off" in texts
 
 
 def test_lists_of_windows_and_groups_in_place_of_arrays(tmp_path):

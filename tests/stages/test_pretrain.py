@@ -78,7 +78,8 @@ def test_command_line_makes_backbone_bank_and_gate(micro_preset, tmp_path, capsy
     config, first = load_backbone(tmp_path / "first" / "backbone.safetensors")
     assert config == MICRO
     bank = load_source_bank(tmp_path / "first" / "source_bank.npz", width=24)
-    assert bank.class_names == ("a", "b") and len(bank.labels) == 16
+    assert bank.class_names == ("a", "b")
+    assert len(bank.labels) == 16
     result = json.loads(capsys.readouterr().out)
     assert result["gate"]["num_shapes"] == 16
     assert bank.provenance["backbone_sha256"] == result["backbone_sha256"]

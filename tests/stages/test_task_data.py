@@ -71,12 +71,15 @@ def test_frames_far_sparser_than_a_clip_get_numbers_that_fit():
     config = dataclasses.replace(TASK, clip=clip)
     (_, said) = look_ahead(config, data(clip, points=38, classes=2))
     assert "frames hold 38 points (median), and a clip takes 512" in said
-    assert "drawn 13 times: --points=64 " in said and "--merge" not in said
+    assert "drawn 13 times: --points=64 " in said
+    assert "--merge" not in said
     (_, said) = look_ahead(config, data(clip, points=5, classes=2))
-    assert "--points=8 " in said and "--merge=7 " in said  # 4 points for each of 8 centers
+    assert "--points=8 " in said
+    assert "--merge=7 " in said
     merged = dataclasses.replace(clip, frame_merge=2, frames=2, points=128)
     (_, said) = look_ahead(dataclasses.replace(TASK, clip=merged), data(merged, classes=2))
-    assert "frames hold 40 points" in said and "--points=64 " in said
+    assert "frames hold 40 points" in said
+    assert "--points=64 " in said
     assert len(look_ahead(TASK, data(points=12, classes=2))) == 1
 
 

@@ -81,7 +81,8 @@ def test_a_cut_checkpoint_falls_back_on_the_one_before_and_says_so(copied, templ
             checkpoints.restore(template, 6)
         with caplog.at_level(logging.WARNING):
             restored = checkpoints.restore_latest(template)
-        assert restored is not None and same(restored.state, at(template, 5))
+        assert restored is not None
+        assert same(restored.state, at(template, 5))
         assert "checkpoints/6 is damaged" in caplog.text
         assert checkpoints.latest_step == 5
         checkpoints.save(at(template, 6), {}, score=0.2)  # the step can be written again
@@ -164,7 +165,8 @@ def test_empty_model_state_bfloat16_and_an_empty_folder(template, tmp_path):
     )
     with Checkpoints(tmp_path / "new") as checkpoints:
         assert checkpoints.restore_latest(state) is None
-        assert checkpoints.latest_step is None and checkpoints.best_step is None
+        assert checkpoints.latest_step is None
+        assert checkpoints.best_step is None
         checkpoints.save(state, {})
         checkpoints.wait()
         restored = checkpoints.restore(state, 3).state

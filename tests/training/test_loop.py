@@ -106,9 +106,11 @@ def test_log_evaluations_and_best(whole):
     assert [row["step"] for row in rows if row["kind"] == "eval"] == [0, 8, 16, 24]
     accuracies = {row["step"]: row["accuracy"] for row in result.history}
     assert result.best_step == max(accuracies, key=lambda step: accuracies[step])
-    assert result.best is not None and result.best["accuracy"] == max(accuracies.values())
+    assert result.best is not None
+    assert result.best["accuracy"] == max(accuracies.values())
     assert accuracies[24] > accuracies[0]
-    assert len(rows[0]["hits"]) == 48 and "hits" not in result.history[0]
+    assert len(rows[0]["hits"]) == 48
+    assert "hits" not in result.history[0]
     with Checkpoints(RunFolder.open(root).checkpoints_path, read_only=True) as checkpoints:
         assert checkpoints.latest_step == 24
         assert checkpoints.best_step == result.best_step
@@ -200,7 +202,8 @@ def test_finished_run_is_not_trained_further_and_not_overwritten(whole):
     before = numbers(root)
     again = train(root, toy.Stream(), resume=True)
     assert again.resumed_from == again.step == 24
-    assert equal(again.state, result.state) and numbers(root) == before
+    assert equal(again.state, result.state)
+    assert numbers(root) == before
     with pytest.raises(InputError, match="--resume"):
         train(root, toy.Stream())
 

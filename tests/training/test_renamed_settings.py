@@ -12,7 +12,10 @@ from pointata_jax.training.renamed_settings import RENAMED, with_present_names
 from pointata_jax.training.run_folder import RunFolder
 
 FORMER = {
-    "task": {"clip": {"hop": 10, "merge": 5, "centre": "mean", "frames": 12}, "options": {"hop": 1}},
+    "task": {
+        "clip": {"hop": 10, "merge": 5, "centre": "mean", "frames": 12},
+        "options": {"hop": 1},
+    },
     "embedder": {"num_centres": 8},
 }
 PRESENT = {

@@ -190,9 +190,11 @@ def test_a_second_copy_is_named_and_can_be_chosen(tmp_path, capsys):
     arguments = [str(path), f"--output={output}", f"--report={report}"]
     assert main(arguments) == 0
     table = capsys.readouterr().out
-    assert "a copy: --key=model_ema" in table and "beside: optimizer" in table
+    assert "a copy: --key=model_ema" in table
+    assert "beside: optimizer" in table
     besides = json.loads(report.read_text())["besides"]
-    assert besides["model_ema"]["copy"] and besides["model_ema"]["tensors"] == len(state())
+    assert besides["model_ema"]["copy"]
+    assert besides["model_ema"]["tensors"] == len(state())
     assert not besides["optimizer.state"]["copy"]
     _, first = read_backbone(output)
     assert main([*arguments, "--key=model_ema"]) == 0

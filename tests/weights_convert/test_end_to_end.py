@@ -80,6 +80,7 @@ def test_point_bert_checkpoint_without_conversion(tmp_path, monkeypatch):
         tmp_path / "Point-BERT.pth", {"base_model": checkpoints.fill(shapes)}
     )
     config, variables = load_backbone(checkpoint)
-    assert config.class_token and config.embedder_output == 24
+    assert config.class_token
+    assert config.embedder_output == 24
     _bank(tmp_path, config, variables, file_sha256(checkpoint))
     _run_both_stages(tmp_path, checkpoint, monkeypatch)

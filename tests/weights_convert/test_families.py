@@ -55,7 +55,9 @@ def test_conversion_of_every_kind(kind, tmp_path):
     # Every tensor is accounted for once.
     names = [*report.used, *report.dropped_by_choice, *sum(map(list, report.dropped.values()), [])]
     assert sorted(names) == sorted(shapes)
-    assert not (report.missing or report.unexpected or report.misshapen)
+    assert not (report.missing)
+    assert not (report.unexpected)
+    assert not (report.misshapen)
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["output_sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
     assert written["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -147,7 +149,8 @@ class TestStrictness:
         with safe_open(tmp_path / "out.safetensors", framework="numpy") as file:
             metadata = file.metadata()
         assert metadata["drop"] == drop
-        assert metadata["source"] == "c.pth" and metadata["family"] == "Point-MAE"
+        assert metadata["source"] == "c.pth"
+        assert metadata["family"] == "Point-MAE"
         for wrong, words in (("nothing", "matches no tensor"), ("(", "no regular expression")):
             self._refused(state, tmp_path, words, drop=wrong)
 
@@ -219,12 +222,14 @@ class TestRoundTrip:
         # Under standard names and in PyTorch's shapes: the very tensors of the checkpoint.
         stored = load_file(theirs)
         counters = {n for n in stored if n.endswith("num_batches_tracked")}
-        assert len(counters) == 2 and all(stored[n].dtype == np.int64 for n in counters)
+        assert len(counters) == 2
+        assert all(stored[n].dtype == np.int64 for n in counters)
         assert len(stored) == len(report.used) + 2
         for name in report.used:
             bare = name.removeprefix("MAE_encoder.").removeprefix("transformer_q.")
             value = stored[bare.removeprefix("point_encoder.")]
-            assert value.shape == state[name].shape and value.tobytes() == state[name].tobytes()
+            assert value.shape == state[name].shape
+            assert value.tobytes() == state[name].tobytes()
 
     def test_directly_and_from_the_shipped_backbone(self, tmp_path):
         shipped = pointata_jax.models.backbone_file.find_backbone("tiny")

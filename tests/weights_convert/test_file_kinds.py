@@ -86,7 +86,8 @@ def test_each_kind_has_its_sentence(kind, tmp_path, capsys):
         assert str(path) in str(caught.value)
     assert main([str(path), f"--output={tmp_path / 'out.safetensors'}"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and len(error.splitlines()) == 1
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["weights.pth"]
 
 

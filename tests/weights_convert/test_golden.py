@@ -58,7 +58,8 @@ def test_golden_numbers_of_the_fine_tuned_model():
     assert len(state) == 170
     accounts, variables = checkpoints.variables_of(state, np.float32)
     head = accounts.dropped["classification head"]
-    assert len(head) == 14 and len(accounts.dropped) == 1
+    assert len(head) == 14
+    assert len(accounts.dropped) == 1
     config = BackboneConfig.from_dict(accounts.architecture.to_dict())
     assert config == BackboneConfig(decoder_depth=0, class_token=True)
     points = jnp.asarray(0.9 * (2 * _hash((1, 128, 3), 1000) - 1), jnp.float32)
