@@ -103,7 +103,7 @@ def test_a_cache_in_the_data_folder_is_no_data(data, where):
 def test_a_killed_preparation_leaves_nothing_that_is_taken_for_records(data, tmp_path):
     program = f"""
         import os
-        from pointata_jax.data import registry
+        from pointata_jax.datasets import registry
         from pointata_jax.datasets.point_videos import video_files
         read = video_files.read_video
         def kill(path, *arguments):
