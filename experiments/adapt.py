@@ -51,6 +51,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Runs stage 2 (and stage 1 where it is missing) and prints the result."""
     from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.summary import summary
@@ -89,7 +90,7 @@ def main(args: Args) -> None:
     if args.test and "test" in splits(config, place):
         test = load_split(config, place, "test")
     elif args.test:
-        runs.say(f"{args.data_dir or args.task} has no test split: there will be no test figure.")
+        runs.say(f"{args.data_dir or args.task} has no test split: there will be no test score.")
     score, why = deciding_score(config, data)
     runs.say(*look_ahead(config, data, test), *([why] if why else []))
     model = config.model_config(

@@ -47,6 +47,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Runs stage 1 and prints the held-out figures."""
     from experiments import runs
     from pointata_jax.stages.task_data import DataPlace, load_training, look_ahead
     from pointata_jax.training.run_folder import readable

@@ -1,4 +1,4 @@
-"""Evaluates a finished run, also with its sense of time taken away.
+"""Evaluates a finished run, also with the order of the frames changed.
 
 python -m experiments.evaluate --run=runs/radhar --data_dir=DIR
 python -m experiments.evaluate --run=runs/radhar --data_dir=DIR --order=repeated
@@ -28,6 +28,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Scores the videos of a split, prints the scores and writes them into the run folder."""
     from experiments import runs
     from pointata_jax.data.clips import ORDERS, reorder_frames
     from pointata_jax.errors import InputError
@@ -64,7 +65,7 @@ def main(args: Args) -> None:
         if trained_on:
             runs.say(
                 f"{trained_on} of the {len(videos)} videos of {videos.name} are among those that "
-                "the run was trained or chosen on: the figures flatter it."
+                "the run was trained or chosen on, so the scores are too high."
             )
     else:
         if not run.settings["validation"]:

@@ -1,4 +1,4 @@
-"""Writes the file that the HOI4D action segmentation benchmark asks for.
+"""Writes the file that is submitted to the HOI4D action segmentation benchmark.
 
 python -m experiments.hoi4d_submission --run=runs/hoi4d --data_dir=DIR --output=pred.npy
 
@@ -24,6 +24,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Predicts the sequences and writes the file."""
     from pointata_jax.datasets.hoi4d.submission import write_submission
     from pointata_jax.errors import InputError
     from pointata_jax.serving.predictor import load_run

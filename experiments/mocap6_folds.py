@@ -1,10 +1,11 @@
-"""All five folds of mocap6 (leave one trial out), beside majority and linear baselines.
+"""Trains all five folds of mocap6 (leave one trial out), and majority and linear baselines.
 
 python -m experiments.mocap6_folds --data_dir=DIR
 
 Trains `--task=mocap6` once per fold without validation, in `<workdir>/<trial>`, and writes
-`<workdir>/result.json`: frame accuracy over the classes that the fold's training trials hold, per
-fold and mean, with the classes that they lack. A fold that is finished is not trained again.
+`<workdir>/result.json`: the frame accuracy of each fold and their mean. Frames count if their class
+occurs in the training trials of the fold; the other classes are listed. A fold that is finished is
+not trained again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from experiments import command_line
 
 @dataclasses.dataclass(frozen=True)
 class Args:
-    """Leave one trial of mocap6 out, five times, beside linear baselines."""
+    """Leave one trial of mocap6 out, five times, and compare with linear baselines."""
 
     data_dir: str | None = None  # folder with mocap6.npz
     cache_dir: str | None = None  # prepared records; default: the user's cache folder
@@ -58,6 +59,7 @@ def check_finished(folder: Path, args: Any) -> None:
 
 
 def main(args: Args) -> None:
+    """Trains the folds that are not finished, then prints and writes the means."""
     import json
 
     import numpy as np

@@ -38,6 +38,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Trains, writes backbone and source bank, prints the result."""
     from pointata_jax.errors import InputError
     from pointata_jax.models.point_mae import PRESETS
     from pointata_jax.shapes.collection import load_shapes
@@ -62,7 +63,7 @@ def main(args: Args) -> None:
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_pairs=args.pairs,
-        members_per_family=args.members,
+        members=args.members,
         steps=args.steps,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

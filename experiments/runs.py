@@ -39,7 +39,7 @@ OWN_DATA = "point_videos"
 
 @dataclasses.dataclass(frozen=True)
 class NamedBackbone:
-    """A backbone with the name and the hash by which runs remember it."""
+    """A backbone, with the name and the hash by which a run identifies it."""
 
     name: str
     sha256: str
@@ -48,6 +48,7 @@ class NamedBackbone:
 
     @property
     def reference(self) -> dict[str, str]:
+        """Name and hash, as a run stores them."""
         return {"name": self.name, "sha256": self.sha256}
 
 
@@ -60,7 +61,7 @@ def open_backbone(name: str) -> NamedBackbone:
 
 
 def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
-    """The source bank by name or path; "" stands for the one that belongs to the backbone."""
+    """The source bank by name or path; "" is the one that belongs to the backbone."""
     if not name and backbone.name not in SHIPPED:
         beside = Path(backbone.name).with_name("source_bank.npz")
         if not beside.is_file():
@@ -80,14 +81,14 @@ def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
 
 
 def bank_digest(bank: SourceBank) -> str:
-    """By what a run remembers the bank that its stage 1 aligned to."""
+    """Hash of features and labels, by which a run identifies the bank of its stage 1."""
     digest = hashlib.sha256(np.ascontiguousarray(bank.features, np.float32).data)
     digest.update(np.ascontiguousarray(bank.labels, np.int32).data)
     return digest.hexdigest()
 
 
 def start_devices(distributed: bool) -> None:
-    """What must come before anything touches a device."""
+    """Joins the other hosts and sets the compilation cache; must run before JAX uses a device."""
     if distributed:
         sharding.initialize_distributed()
     enable_compilation_cache()
@@ -107,11 +108,11 @@ def default_workdir(config: TaskConfig, data_dir: str | None, tuning: str = "poi
 
 
 def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
-    """The configuration of `--task`, with what the flags say instead.
+    """The configuration of `--task`, changed by the flags that were given.
 
     `--variant`, `--protocol` and `--partial` concern the data set, `--frames`, `--points`,
-    `--merge` and `--channels` the clip; flags named like a setting of the stage replace it. A flag
-    that was not given is None; 0 and "" are values.
+    `--merge` and `--channels` the clips. A flag named like a setting of the stage replaces it. A
+    flag that was not given is None; 0 and "" are values.
     """
     config = configs.load(args.task, args.protocol)
     settings = getattr(config, stage)
@@ -143,7 +144,7 @@ def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
 
 
 def say(*sentences: str) -> None:
-    """Tells the person at the terminal; results alone go to standard output."""
+    """Writes to standard error; standard output is for results only."""
     for sentence in sentences:
         print(sentence, file=sys.stderr, flush=True)
 
@@ -185,7 +186,7 @@ def aligned_embedder(
     workdir: str,
     seed: int,
 ) -> Path:
-    """The file of the embedder that stage 1 left in `workdir`; runs stage 1 where it has not.
+    """The file with the embedder of stage 1 in `workdir`; runs stage 1 if it is not finished.
 
     Raises:
       InputError: stage 1 there had another backbone, source bank, seed, form of the clips or of
@@ -203,9 +204,12 @@ def aligned_embedder(
         differing = [f"{name} {was} instead of {now}" for name, (was, now) in changed.items()]
         if before["backbone"]["sha256"] != backbone.sha256:
             differing.insert(0, "another backbone")
-        if source_bank and "source_bank" in before:
-            if before["source_bank"] != bank_digest(open_source_bank(source_bank, backbone)):
-                differing.insert(0, "another source bank")
+        if (
+            source_bank
+            and "source_bank" in before
+            and before["source_bank"] != bank_digest(open_source_bank(source_bank, backbone))
+        ):
+            differing.insert(0, "another source bank")
         if differing:
             raise InputError(
                 f"stage 1 in {folder} was run with {', '.join(differing)}: give the same flags, or "

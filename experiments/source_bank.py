@@ -1,4 +1,4 @@
-"""Makes the source bank of a backbone: what stage 1 aligns to.
+"""Makes the source bank of a backbone: the labeled features that stage 1 aligns to.
 
 python -m experiments.source_bank --backbone=backbone.safetensors --shapes=FILE_OR_FOLDER
 
@@ -24,6 +24,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Makes the bank and writes it beside the backbone."""
     from pathlib import Path
 
     from experiments import runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import resource
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,13 +20,15 @@ from pointata_jax.tasks import SCORES
 from pointata_jax.tasks.losses import make_loss
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
-from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.hooks import Checkpoint, Evaluate, Log
+from pointata_jax.training.loop import Hook, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_schedule,
     make_optimizer,
 )
 from pointata_jax.training.partition import (
+    Params,
     assign_groups,
     count_parameters,
     split,
@@ -45,24 +46,24 @@ from pointata_jax.training.step import (
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where the parameters of stage 2 come from.
+    """The initial parameters of stage 2.
 
     Attributes:
       tuning: name in `partition.TUNINGS`; "scratch" leaves the backbone random.
       backbone: {"params", "batch_stats"} of the pre-trained backbone.
-      embedder: parameters of an aligned embedder (stage 1) to start from; None for others.
-      embedder_init: how it starts otherwise: "random", or "backbone" for the backbone's own.
+      embedder: parameters of the embedder that stage 1 aligned; None without stage 1.
+      embedder_init: without stage 1, "random" or "backbone" (a copy of the backbone's embedder).
     """
 
     tuning: str
-    backbone: Mapping[str, Any]
-    embedder: Mapping[str, Any] | None = None
+    backbone: Params
+    embedder: Params | None = None
     embedder_init: str = "random"
 
 
 def initial_variables(
     config: PointATAConfig, start: Start, num_points: int, seed: int
-) -> dict[str, Any]:
+) -> dict[str, Params]:
     """Variables of `PointATA(config)` before stage 2: {"params", "batch_stats"}.
 
     Raises:
@@ -103,17 +104,17 @@ def adapt(
     seed: int = 0,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Trains, keeps the checkpoint that is best on validation data, and reads the test split once.
+    """Trains, keeps the checkpoint that is best on validation data, scores the test videos once.
 
     Args:
       config: the model.
       settings: length, rates, batch.
       start: tuning and initial parameters.
-      data: training videos; without a validation part the last step is kept.
-      run: where log, checkpoints, `adapter.safetensors` and `result.json` go.
-      score: the figure of the task's scores that decides between checkpoints.
-      test: the test videos, scored once after training; None for none.
-      learning_rate: instead of the tuning's own in `settings`.
+      data: training videos. Without a validation part the last step is kept.
+      run: folder of log, checkpoints, `adapter.safetensors` and `result.json`.
+      score: name of the score that decides between checkpoints.
+      test: the test videos, scored once after training; None: no test score.
+      learning_rate: replaces that of the tuning in `settings`.
       seed: of initialization, data and dropout.
       resume: continue a killed run.
 
@@ -147,7 +148,7 @@ def adapt(
     def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
         def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
             logits = np.asarray(forward(state, frozen, batch["points"]))
-            # Every host holds the logits of the global batch; its own rows are a block of them.
+            # Every host gets the logits of the global batch, in which its own rows are one block.
             return np.split(logits, jax.process_count())[jax.process_index()]
 
         return SCORES[config.kind](
@@ -157,8 +158,15 @@ def adapt(
             data.train.present_labels,
         )
 
-    validation = data.validation
+    hooks: list[Hook] = [Log(min(10, settings.steps), run)]
+    if (validation := data.validation) is not None:
+        hooks.append(
+            Evaluate(
+                lambda state: scores(state, validation), settings.eval_every, metric=score, run=run
+            )
+        )
     with Checkpoints(run.checkpoints_path) as checkpoints:
+        hooks.append(Checkpoint(checkpoints, settings.eval_every, resume=resume))
         fitted = fit(
             create_train_state(trainable, model_state, optimizer, mesh=mesh),
             frozen,
@@ -174,24 +182,16 @@ def adapt(
             ),
             data.train_batches(settings.batch_size, seed),
             jax.random.key(seed + 1),
-            LoopConfig(
-                steps_total=settings.steps,
-                log_every=min(10, settings.steps),
-                eval_every=settings.eval_every if validation else None,
-                checkpoint_every=settings.eval_every,
-                best_metric=score if validation else None,
-            ),
+            settings.steps,
+            hooks,
             mesh=mesh,
-            evaluate=(lambda state: scores(state, validation)) if validation else None,
-            run=run,
-            checkpoints=checkpoints,
-            resume=resume,
         )
         state = fitted.state
         if fitted.best_step is not None and fitted.best_step != fitted.step:
             state = checkpoints.restore(state, fitted.best_step).state
     state = sharding.replicate(state, mesh)
-    # The frozen backbone stays in its own file; what else is frozen (probe) has no other home.
+    # The frozen backbone is stored in its own file. Other frozen parts (tuning "probe") are not, so
+    # they go into the adapter's file.
     kept = {name: tree for name, tree in frozen.items() if name != "backbone"}
     save_adapter(
         run.adapter_path,
@@ -211,7 +211,7 @@ def adapt(
         "batch_size": settings.batch_size,
         "learning_rate": optimizer_config.learning_rate,
         "validation": fitted.best,
-        "chosen_by": score if validation else None,
+        "chosen_by": score if validation is not None else None,
         "num_train_videos": data.train.num_videos,
         "classes_not_in_training": [
             name

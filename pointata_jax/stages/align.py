@@ -32,32 +32,35 @@ from pointata_jax.stages.config import AlignSettings
 from pointata_jax.stages.task_data import TaskData, spread_clips
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
-from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.hooks import Checkpoint, Evaluate, Log, Stop
+from pointata_jax.training.loop import BatchIterator, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_schedule,
     make_optimizer,
 )
-from pointata_jax.training.partition import assign_groups, count_parameters
+from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, save_adapter
-from pointata_jax.training.step import create_train_state, make_train_step
+from pointata_jax.training.step import LossFn, TrainState, create_train_state, make_train_step
 
 _BATCH = 32
 
 
 def label_units(
-    config: P4DConfig, params: Mapping[str, Any], clips: jax.Array, labels: jax.Array
+    config: P4DConfig, params: Params, clips: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What is aligned: one vector for each unit that has a label of its own.
+    """The vectors that are aligned, one for each unit that carries a label.
 
     Args:
-      config, params: the embedder.
+      config: architecture of the embedder.
+      params: its parameters.
       clips: `[B, T, N, 3+C]`.
       labels: of the clips `[B]`, the frames `[B, T]` or the points `[B, T, N]`.
 
     Returns:
-      Vectors `[B, U, D]` and labels `[B, U]`: the mean over the tokens of a clip (U = 1) or of an
-      anchor frame (U = T'), or every token (U = T'n) with the label of the point at its center.
+      Vectors `[B, U, D]` and labels `[B, U]`. By the kind of label, a vector is the mean over the
+      tokens of a clip (U = 1), the mean over those of an anchor frame (U = T'), or a token
+      (U = T'n) with the label of the point nearest to its center.
     """
     apply: Any = P4DEmbedder(config).apply
     tokens, centers = apply({"params": params}, clips)
@@ -77,7 +80,7 @@ def draw_units(
 ) -> tuple[jax.Array, jax.Array]:
     """`count` units at random, `[n, D]` and `[n]`, of `[B, U, D]` and `[B, U]`; all if fewer.
 
-    Units labeled -1 are passed over, and others repeated in their place.
+    Units with the label -1 are not drawn. Other units are repeated in their place.
     """
     units = labels.shape[1]
     features, labels = features.reshape(-1, features.shape[-1]), labels.reshape(-1)
@@ -98,12 +101,12 @@ def compared_units(
     bank: SourceBank,
     centers: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """What stage 1 compares with the bank: `draw_units`, standardized by the bank, with labels.
+    """The units that stage 1 compares with the bank: `draw_units`, standardized by the bank.
 
-    With `centers` `[k, D]` the nearest of them is a unit's label, whatever its own.
+    With `centers` `[k, D]` the label of a unit is its nearest center instead of its own label.
     """
     if centers is not None:
-        labels = jnp.zeros_like(labels)  # Units without a label would be passed over.
+        labels = jnp.zeros_like(labels)  # so that units without a label are drawn too
     features, labels = draw_units(key, features, labels, count)
     features = standardize(features, bank)
     return features, labels if centers is None else nearest_center(features, centers)
@@ -113,7 +116,7 @@ _embed = jax.jit(label_units, static_argnums=0)
 
 
 def _units_of(
-    config: P4DConfig, params: Mapping[str, Any], clips: np.ndarray, labels: np.ndarray
+    config: P4DConfig, params: Params, clips: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """`label_units` of any number of clips, a batch at a time."""
     rows = np.arange(len(clips))
@@ -122,7 +125,7 @@ def _units_of(
 
 def match_moments(
     config: P4DConfig,
-    params: Mapping[str, Any],
+    params: Params,
     clips: np.ndarray,
     labels: np.ndarray,
     bank: SourceBank,
@@ -141,16 +144,16 @@ def make_loss(
     centers: jax.Array | None,
     count: int,
     mesh: jax.sharding.Mesh,
-) -> Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]:
+) -> LossFn:
     """The objective between up to `count` units of a batch and as many rows of the bank.
 
-    In the form that `training.step` wants, of the tree `{"embedder": …}`; `source` is the bank's
-    standardized features and its labels, `centers` as in `compared_units`.
+    The parameters are `{"embedder": …}`. `source` holds the standardized features of the bank and
+    their labels; `centers` is that of `compared_units`.
     """
 
     def loss_fn(tree, model_state, batch, step_key, train):
         units = label_units(embedder, tree["embedder"], batch["points"], batch["label"])
-        # The transport problem is over the global batch, so every device needs all of it.
+        # The transport problem couples all rows of the global batch, so every device needs them.
         features, labels = jax.lax.with_sharding_constraint(units, sharding.replicated(mesh))
         draw_key = jax.random.fold_in(step_key, 1)
         features, labels = compared_units(draw_key, features, labels, count, bank, centers)
@@ -209,14 +212,14 @@ def align(
     )
     source = standardize(bank.features, bank), jnp.asarray(bank.labels)
 
-    def cluster_centers(params: Mapping[str, Any]) -> jax.Array | None:
+    def cluster_centers(params: Params) -> jax.Array | None:
         if not settings.pseudo_classes:
             return None
-        features = jnp.asarray(_units_of(embedder, params, train_clips, train_labels)[0])
-        features = standardize(features.reshape(-1, features.shape[-1]), bank)
+        features = _units_of(embedder, params, train_clips, train_labels)[0]
+        features = standardize(jnp.asarray(features.reshape(-1, features.shape[-1])), bank)
         return kmeans(features, report_key, settings.pseudo_classes).centers
 
-    def report(params: Mapping[str, Any], centers: jax.Array | None) -> dict[str, float]:
+    def report(params: Params, centers: jax.Array | None) -> dict[str, float]:
         features, labels = (
             jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
         )
@@ -244,7 +247,7 @@ def align(
         rule = StoppingRule()
         before = list(reports.values())[-1]["deviation"]
 
-        def evaluate(state: Any) -> dict[str, float]:
+        def evaluate(state: TrainState) -> dict[str, float]:
             found = report(state.trainable["embedder"], centers)
             # A wide gap of features that have shrunk is not worth keeping.
             shrunk = found["deviation"] < rule.min_deviation * before
@@ -256,10 +259,10 @@ def align(
             settings,
             data.train_batches(settings.batch_size, seed),
             step_key,
+            run,
+            evaluate,
+            rule,
             mesh=mesh,
-            run=run,
-            evaluate=evaluate,
-            should_stop=rule.reason,
             resume=resume,
         )
         result |= trained
@@ -277,20 +280,19 @@ def align(
 
 
 def _train(
-    params: Mapping[str, Any],
-    loss_fn: Callable[..., Any],
+    params: Params,
+    loss_fn: LossFn,
     settings: AlignSettings,
-    batches: Any,
+    batches: BatchIterator,
     key: jax.Array,
+    run: RunFolder,
+    evaluate: Callable[[TrainState], Mapping[str, float]],
+    rule: StoppingRule,
     *,
     mesh: jax.sharding.Mesh,
-    run: RunFolder,
-    **loop: Any,
-) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """Takes the gradient steps; returns the embedder of the best report and what happened.
-
-    `loop` is what `training.loop.fit` is given besides: evaluate, should_stop, resume.
-    """
+    resume: bool,
+) -> tuple[Params, dict[str, Any]]:
+    """Takes the gradient steps; returns the embedder of the best report, and figures for people."""
     tree = {"embedder": params}
     optimizer_config = OptimizerConfig(
         learning_rate=settings.learning_rate,
@@ -310,17 +312,14 @@ def _train(
             ),
             batches,
             key,
-            LoopConfig(
-                steps_total=settings.steps,
-                log_every=min(5, settings.report_every),
-                eval_every=settings.report_every,
-                best_metric="score",
-                evaluate_first=True,
-            ),
+            settings.steps,
+            [
+                Log(min(5, settings.report_every), run),
+                Evaluate(evaluate, settings.report_every, metric="score", first=True, run=run),
+                Checkpoint(checkpoints, resume=resume),
+                Stop(rule.reason),
+            ],
             mesh=mesh,
-            run=run,
-            checkpoints=checkpoints,
-            **loop,
         )
         kept = fitted.best_step or 0
         trained = checkpoints.restore(fitted.state, kept).state.trainable if kept else tree

@@ -1,4 +1,4 @@
-"""Settings of a task: data, form of the clips, model around the backbone, two stages."""
+"""Settings of a task: data, clips, the model around the backbone, both stages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _check_positive(settings: Any, *names: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """What a task chooses of `PointATAConfig`; the rest follows from backbone and data."""
+    """The fields of `PointATAConfig` that a task sets; backbone and data set the others."""
 
     anchor_stride: int = 2
     num_centers: int = 16
@@ -44,14 +44,14 @@ class AlignSettings:
 
     Attributes:
       objective: name in `alignment.objectives`.
-      steps: upper bound; alignment stops earlier by the held-out figures.
+      steps: upper bound. Alignment stops earlier when the held-out figures get worse.
       batch_size: clips per step.
-      units: clips, frames or tokens of a step that are aligned, drawn where there are more; as many
-        source features are drawn.
+      units: clips, frames or tokens of a step that are aligned, drawn at random where there are
+        more. As many source features are drawn.
       learning_rate: peak of the schedule.
       label_weight: λ, the weight of the label distance.
-      pseudo_classes: align to that many k-means clusters of the target features instead of their
-        labels, for videos without labels; 0 takes the labels.
+      pseudo_classes: for videos without labels, this many k-means clusters of the target features
+        replace the labels. 0: the labels are used.
       report_every: steps between held-out reports.
       report_clips: kept-out clips in a report.
       report_units: clips, frames or tokens of them that are compared.
@@ -90,7 +90,7 @@ class AdaptSettings:
       warmup_steps: linear warm-up before the cosine.
       clip_norm: largest global gradient norm of the trainable tree.
       label_smoothing: of the cross-entropy.
-      class_weights: factor on the loss of each class; none for equal weights.
+      class_weights: factor on the loss of each class; empty for equal weights.
       eval_every: steps between validations.
     """
 
@@ -119,7 +119,7 @@ class AdaptSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-    """One task, from the data set to both stages.
+    """One task: data set, clips, model, and the two stages.
 
     Attributes:
       task: its name on the command line.
@@ -131,14 +131,14 @@ class TaskConfig:
       model: settings around the backbone.
       align: stage 1.
       adapt: stage 2.
-      score: the figure that decides between checkpoints on validation data.
-      hold_out: what the user wants held out of the training videos for every choice: "recordings",
-        "subjects", or names of subjects with commas between them. "" leaves it to the task:
-      validation_subjects: these training subjects …
-      validation_split: … or the split of this name, where the data set has it …
-      validation_fraction: … or this share of the subjects where three or more are named, or else of
-        the recordings.
-      needs_data_dir: whether the user has to provide the data.
+      score: name of the score that decides between checkpoints on validation data.
+      hold_out: the validation part that the user asks for: "recordings", "subjects", or names of
+        subjects separated by commas. "": the next three settings decide, in this order.
+      validation_subjects: training subjects that are held out.
+      validation_split: split of this name, where the data set has one.
+      validation_fraction: share of the subjects where three or more are named, else of the
+        recordings.
+      needs_data_dir: whether the user must provide the data.
     """
 
     task: str
@@ -184,7 +184,7 @@ class TaskConfig:
         parts = {"clip": ClipConfig, "model": ModelSettings, "align": AlignSettings}
         parts["adapt"] = AdaptSettings
         if "clip" in values and "last_window" not in values["clip"]:
-            # Runs of older versions: there, only frames with labels of their own were all covered.
+            # Older versions covered all frames only where frames carried labels.
             last = "drop" if values.get("kind", "clip") == "clip" else "add"
             values = {**values, "clip": {**values["clip"], "last_window": last}}
         read = {k: _from_json(parts[k], v) if k in parts else v for k, v in values.items()}

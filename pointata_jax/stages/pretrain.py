@@ -1,21 +1,22 @@
 """Pre-training of the 3D backbone: contrast of partial views and masked reconstruction.
 
-Masked reconstruction alone teaches a small backbone little about shape classes when shapes are
-few; contrast between two augmented partial views of each shape does. The two together follow the
-idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
+With few shapes, masked reconstruction alone teaches a small backbone little about shape classes.
+Contrast between two augmented partial views of each shape teaches it more. The combination follows
+the idea of ReCon (Qi et al., ICML 2023), here with one encoder, one step and two losses.
 
-Three choices matter more than the length of the training. The contrast compares the pooled tokens
-themselves, not a projection of them: a projection learns what the views share and leaves the tokens
-full of what they do not. All views of a step are turned by nearly the same angle: told apart under
-any turn, shapes lose their orientation, which is a part of what a shape is. And beside two views of
-one model there are views of two procedural objects of one family: what makes two things the same
-kind of thing cannot be learned from views of one.
+Three choices matter more than the length of the training:
+
+- The contrast compares the pooled tokens themselves, not a projection of them. With a projection,
+  the tokens keep what differs between the views.
+- All views of a step are rotated about the up axis by nearly the same angle. If every view had an
+  angle of its own, the features would lose the orientation of a shape.
+- Pairs of procedural objects of one family are contrasted as well. Two views of one model cannot
+  show what the objects of one kind have in common.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -41,36 +42,37 @@ from pointata_jax.procedural.objects import object_families
 from pointata_jax.shapes.collection import PairBatches, Shapes
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
-from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.hooks import Checkpoint, Log
+from pointata_jax.training.loop import fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_schedule,
     make_optimizer,
 )
-from pointata_jax.training.partition import assign_groups, count_parameters
+from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
-from pointata_jax.training.step import create_train_state, make_train_step
+from pointata_jax.training.step import LossFn, create_train_state, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """What a view is, how the two losses weigh, and how long to train.
+    """Views, weights of the two losses, and length of the training.
 
     Attributes:
       num_points: points of a view.
-      crop_probability: how often a half-space cut removes part of the shape.
-      min_kept: smallest part of the points that a cut leaves.
+      crop_probability: share of the views from which a half-space cut removes a part.
+      min_kept: smallest share of the points that a cut leaves.
       yaw_jitter: in radians. All views of a step are rotated about the up axis by one random angle,
         and each view by up to this much more.
       scale_range: range of the per-axis scale.
       jitter_std: standard deviation of the noise on coordinates (unit-sphere units).
-      mask_ratio: part of the patches that reconstruction hides.
+      mask_ratio: share of the patches that are hidden from the reconstruction.
       temperature: of the contrast (InfoNCE).
       contrast_weight: weight of the contrast.
       reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
       num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
         one family.
-      members_per_family: procedural objects that are made of each family.
+      members: procedural objects that are made of each family.
       steps: optimizer steps.
       batch_size: shapes of a batch, besides the pairs.
       learning_rate: peak of the schedule.
@@ -88,7 +90,7 @@ class PretrainConfig:
     contrast_weight: float = 1.0
     reconstruction_weight: float = 10.0
     num_pairs: int = 16
-    members_per_family: int = 16
+    members: int = 16
     steps: int = 600
     batch_size: int = 32
     learning_rate: float = 1e-3
@@ -101,6 +103,7 @@ class Pretrainer(nn.Module):
     config: BackboneConfig
 
     def setup(self):
+        """Makes the submodules."""
         self.autoencoder = MaskedAutoencoder(self.config)
 
     def describe(self, points: jax.Array, train: bool = False) -> jax.Array:
@@ -122,8 +125,8 @@ def partial_view(
     """One augmented view of a shape, `[N, 3] -> [num_points, 3]`, back in the unit sphere.
 
     A half-space cut leaves a random part of the shape, as a single depth camera or a crowded scene
-    would; then scale per axis and mirror, a turn about the up axis (y) by `angle` and up to
-    `config.yaw_jitter` more, and jitter.
+    would. Then come scale per axis, mirror, a rotation about the up axis (y) by `angle` and up to
+    `config.yaw_jitter` more, and noise.
     """
     keys = jax.random.split(key, 8)
     normal = jax.random.normal(keys[0], (3,))
@@ -157,8 +160,8 @@ def contrast_loss(descriptions: jax.Array, temperature: float) -> jax.Array:
     return -jnp.take_along_axis(jax.nn.log_softmax(scores), partner[:, None], axis=1).mean()
 
 
-def make_loss(model: Pretrainer, config: PretrainConfig):
-    """The loss of a `Pretrainer`, in the form that `training.step` wants."""
+def make_loss(model: Pretrainer, config: PretrainConfig) -> LossFn:
+    """The loss of a `Pretrainer`: contrast and reconstruction, weighted."""
     num_groups = model.config.num_groups
     num_masked = int(config.mask_ratio * num_groups)
 
@@ -185,20 +188,20 @@ def make_loss(model: Pretrainer, config: PretrainConfig):
 
 
 def backbone_features(
-    config: BackboneConfig, variables: Mapping[str, Any], points: np.ndarray, batch_size: int = 41
+    config: BackboneConfig, variables: Params, points: np.ndarray, batch_size: int = 41
 ) -> np.ndarray:
-    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`: what the gate measures."""
+    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`; `gate` measures these."""
     forward: Any = Backbone(config).apply
     encode = jax.jit(lambda batch: pooled_features(forward(variables, batch)))
     return in_batches(encode, points, batch_size)
 
 
 def gate(
-    config: BackboneConfig, variables: Mapping[str, Any], shapes: Shapes, num_points: int
+    config: BackboneConfig, variables: Params, shapes: Shapes, num_points: int
 ) -> dict[str, float]:
     """Class accuracies (per cent) of frozen features against three random initializations."""
 
-    def probes(candidate: Mapping[str, Any]) -> tuple[float, float]:
+    def probes(candidate: Params) -> tuple[float, float]:
         features = backbone_features(config, candidate, shapes.points[:, :num_points])
         return (
             nearest_neighbor_accuracy(features, shapes.labels),
@@ -234,17 +237,15 @@ def pretrain(
     Args:
       backbone: architecture.
       config: views, losses, optimization.
-      shapes: what to train on; the labels serve the source bank and the gate alone.
+      shapes: to train on. Their labels are used by the source bank and the gate only.
       run: the run folder.
-      start: run folder of an earlier pre-training whose weights to go on from.
+      start: run folder of an earlier pre-training; its weights are the initial ones.
       seed: of initialization, order and views.
       resume: continue a killed run.
     """
     points, families = shapes.points, None
     if config.num_pairs:
-        families = object_families(
-            np.random.default_rng(seed), config.members_per_family, points.shape[1]
-        )
+        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
     model = Pretrainer(backbone)
     view = jnp.asarray(points[:2, : config.num_points])
     num_masked = int(config.mask_ratio * backbone.num_groups)
@@ -283,11 +284,9 @@ def pretrain(
             step,
             PairBatches(points, config.batch_size, seed, families, config.num_pairs),
             jax.random.key(seed + 1),
-            LoopConfig(steps_total=config.steps, log_every=20, checkpoint_every=200),
+            config.steps,
+            [Log(20, run), Checkpoint(checkpoints, 200, resume=resume)],
             mesh=mesh,
-            run=run,
-            checkpoints=checkpoints,
-            resume=resume,
         )
     state = jax.device_get(fitted.state)
     save_adapter(run.adapter_path, state.trainable, state.model_state, {"task": run.task})

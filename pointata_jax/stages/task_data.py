@@ -1,4 +1,4 @@
-"""The videos of a task: training and validation parts, clips with training statistics, test."""
+"""The videos of a task: training, validation and test parts, and how they become clips."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pointata_jax.stages.config import TaskConfig
 from pointata_jax.training.run_folder import contents, user_cache
 
 COARSEST_STEP = 2.0
-"""Largest step, in points, of a score that may decide between checkpoints."""
+"""In percentage points: scores with coarser steps do not decide between checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataPlace:
-    """Where the data of a task are.
+    """Folders of the data of a task.
 
     Attributes:
       data_dir: the user's copy of the public data; None for generated sets.
@@ -51,13 +51,13 @@ class DataPlace:
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-    """What training may see. The test split is not here; see `load_split`.
+    """The videos that training may read. For the test split see `load_split`.
 
     Attributes:
-      train: training videos, less the held-out ones.
+      train: training videos without those held out.
       validation: held-out training videos; None where nothing is held out.
-      clip: the task's clips, channel statistics of `train` filled in.
-      held_out: how the validation part was chosen, for people.
+      clip: form of the clips, with the channel statistics of `train`.
+      held_out: how the validation part was chosen, as a phrase for messages.
     """
 
     train: VideoSource
@@ -67,12 +67,12 @@ class TaskData:
 
     @property
     def digests(self) -> dict[str, dict[str, str]]:
-        """What the parts hold: by part and video, `VideoSource.digests`."""
+        """By part and video, a digest of the content (`VideoSource.digests`)."""
         held = {} if self.validation is None else {"validation": self.validation.digests}
         return {"train": self.train.digests, **held}
 
     def train_batches(self, batch_size: int, seed: int):
-        """Endless shuffled batches of this host's rows, with a state."""
+        """Endless shuffled batches of this host's rows; their position can be saved."""
         return train_batches(
             self.train,
             self.clip,
@@ -84,7 +84,7 @@ class TaskData:
 
 
 def _records(config: TaskConfig, place: DataPlace) -> dict[str, Any]:
-    """Where the records of the task's data set are, as `registry` wants it."""
+    """Arguments of `registry` that name the records of the task's data set."""
     if config.needs_data_dir and not place.data_dir and not place.download:
         raise InputError(
             f"task {config.task!r} needs data: give --data_dir the folder that holds them (README "
@@ -99,12 +99,12 @@ def _records(config: TaskConfig, place: DataPlace) -> dict[str, Any]:
 
 
 def splits(config: TaskConfig, place: DataPlace) -> tuple[str, ...]:
-    """Names of the splits that the task's data set has, prepared if need be."""
+    """Names of the splits of the task's data set; prepares it where necessary."""
     return registry.splits(config.dataset, **_records(config, place))
 
 
 def load_split(config: TaskConfig, place: DataPlace, split: str) -> VideoSource:
-    """The videos of one split of the task's data set, prepared if need be."""
+    """The videos of one split of the task's data set; prepares it where necessary."""
     videos = registry.load_source(config.dataset, split=split, **_records(config, place))
     if videos.kind != config.kind:
         what = {"clip": "video", "frame": "frame", "point": "point"}
@@ -117,7 +117,7 @@ def load_split(config: TaskConfig, place: DataPlace, split: str) -> VideoSource:
 
 
 def load_training(config: TaskConfig, place: DataPlace, *, hold_out: bool = True) -> TaskData:
-    """Training videos, with a validation part held out unless told otherwise (`TaskConfig`)."""
+    """Training videos; with `hold_out`, a validation part is taken from them (`TaskConfig`)."""
     train = load_split(config, place, "train")
     train, validation, how = _hold_out(train, config, place) if hold_out else (train, None, "")
     clip = config.clip
@@ -144,15 +144,15 @@ def _hold_out(
         if wanted and not subjects:
             raise InputError(
                 f"--hold_out=subjects: {train.name} names {len(named_subjects(train))} subjects, "
-                "of whom none can be left out so that two and every class remain to train on; use "
-                "--hold_out=recordings."
+                "but without any one of them fewer than two subjects or not all classes remain to "
+                "train on; use --hold_out=recordings."
             )
     if subjects:
         names = ", ".join(subjects)
         return *hold_out_subjects(train, subjects), f"all videos of the subjects {names}"
     if len(train) == 1:
         raise InputError(
-            f"{train.name} is a single video, of which nothing can be held out for validation: "
+            f"{train.name} is a single video, so nothing can be held out for validation: "
             "add videos, or train without validation (--tuning=adapter --novalidation)."
         )
     each = " of each class" if train.kind == "clip" else ""
@@ -160,11 +160,11 @@ def _hold_out(
 
 
 def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = None) -> list[str]:
-    """What a person should know before the first step, a sentence each.
+    """Facts about the data that the user should know before the first step, a sentence each.
 
     Raises:
-      InputError: what would otherwise end the run after its training, such as a split of which no
-        video is as long as a window.
+      InputError: the run would fail after its training, for instance because no video of a split is
+        as long as a window.
     """
     parts = [("training", data.train, True), ("validation", data.validation, False)]
     parts.append(("test", test, False))
@@ -179,7 +179,7 @@ def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = No
         if copies:
             notes.append(
                 f"{copies} of the {len(videos)} {name} videos hold the same points as training "
-                "videos, so that the figures flatter the model: remove the copies."
+                "videos, so the scores are too high: remove the copies."
             )
         if source.num_short:
             notes.append(
@@ -194,12 +194,12 @@ def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = No
     unused = [name for name in data.train.columns[3:] if name not in data.clip.channels]
     if unused:
         names = ",".join((*data.clip.channels, *unused))
-        notes.append(f"not used are the columns {', '.join(unused)}: --channels={names} uses them.")
+        notes.append(f"the columns {', '.join(unused)} are not used: --channels={names} uses them.")
     return [f"{'; '.join(counts)}{how}.", *notes, *_sparse_frames(config, data)]
 
 
 def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
-    """A sentence where a frame of a clip has far more places than the sensor frames have points."""
+    """A sentence if a frame of a clip takes far more points than the sensor frames have."""
     index, clip = data.train.index, data.clip
     held = float(np.median(index.num_points / index.num_frames)) * clip.frame_merge
     if clip.points < 3 * held:
@@ -221,9 +221,9 @@ def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
 
 
 def deciding_score(config: TaskConfig, data: TaskData) -> tuple[str, str]:
-    """The score that decides between checkpoints, and a sentence where it is not the task's own.
+    """The score that decides between checkpoints, and a sentence if it is not that of the task.
 
-    Where one validation video is worth more than `COARSEST_STEP`, windows decide.
+    Where one validation video is worth more than `COARSEST_STEP`, the score of windows decides.
     """
     if config.score != "video_accuracy" or data.validation is None:
         return config.score, ""

@@ -1,11 +1,11 @@
 """Checkpoints of a run: the two latest and the best, written atomically, checked when read.
 
-One checkpoint holds the trainable parameters, the model state, the optimizer state (each an item of
-its own, so that a part can be read alone) and a JSON record: step, state of the data iterator,
-score, layout and checksums. The frozen backbone is not in it.
+A checkpoint holds the trainable parameters, the model state and the optimizer state. Each is an
+item of its own, so that one can be read without the others. A checkpoint also holds a JSON record:
+step, state of the data iterator, score, layout and checksums. The frozen backbone is not stored.
 
-The layout lets a checkpoint of another model be named in a sentence before anything is restored.
-The checksums catch a damaged file that still decodes.
+The layout shows that a checkpoint belongs to another model before anything is restored. The
+checksums find a damaged file that still decodes.
 """
 
 from __future__ import annotations
@@ -17,52 +17,65 @@ import math
 import os
 import sys
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 from pointata_jax.errors import InputError
 from pointata_jax.training.step import TrainState
 
+Json = dict[str, Any]
+"""JSON values by name."""
+
 ITEMS = ("trainable", "model_state", "opt_state")
-KEEP_LATEST = 2  # one to continue from, one to fall back on
+KEEP_LATEST = 2
+"""Newest checkpoints that are kept: one to continue from, one in case the first is damaged."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """A checkpoint that was read: state with NumPy leaves, and its record."""
+    """A checkpoint that was read.
+
+    Attributes:
+      state: NumPy leaves.
+      step: of the checkpoint.
+      meta: its JSON record.
+    """
 
     state: TrainState
     step: int
-    meta: dict[str, Any]
+    meta: Json
 
 
 class _Damaged(Exception):
-    """A checkpoint cannot be read; the message says why."""
+    """A checkpoint cannot be read. The message gives the cause."""
 
 
 class _LatestAndBest:
     """Preservation policy for orbax: `KEEP_LATEST` newest checkpoints and the best one.
 
-    orbax's own BestN reads its scores from a file whose damage would stop the manager from opening
-    the folder at all, so the scores are kept here.
+    orbax's own BestN reads the scores from a file. If that file is damaged, the manager cannot open
+    the folder. The scores are therefore kept here.
     """
 
     def __init__(self, scores: dict[int, float]):
         self.scores = scores
 
-    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: object) -> list[bool]:
+        """Which of orbax' checkpoint records, oldest first, are kept."""
         del context
         steps = [checkpoint.step for checkpoint in checkpoints]
         kept = {*steps[-KEEP_LATEST:], _best(self.scores, steps)}
         return [step in kept for step in steps]
 
 
-def _best(scores: dict[int, float], steps: Any) -> int | None:
+def _best(scores: Mapping[int, float], steps: Iterable[int]) -> int | None:
     """The first step with the highest score, None where no step has one."""
     scored = [step for step in sorted(steps) if step in scores]
     return max(scored, key=lambda step: scores[step]) if scored else None
@@ -72,8 +85,8 @@ class Checkpoints:
     """The checkpoints of one run folder.
 
     Args:
-      directory: where they live; made if missing.
-      read_only: for evaluation: nothing is made, moved or deleted.
+      directory: folder of the checkpoints; made if missing.
+      read_only: for evaluation. Nothing is made, moved or deleted.
     """
 
     def __init__(self, directory: str | os.PathLike, *, read_only: bool = False):
@@ -99,7 +112,7 @@ class Checkpoints:
             try:
                 score = self._meta(step).get("score")
             except _Damaged:
-                continue  # said aloud when someone asks for it
+                continue  # `restore` reports the damage when this checkpoint is needed
             if score is not None:
                 self._scores[step] = score
 
@@ -118,14 +131,14 @@ class Checkpoints:
         """Step of the (first) checkpoint with the highest score, None if none has a score."""
         return _best(self._scores, self.steps)
 
-    def save(self, state: TrainState, meta: dict[str, Any], *, score: float | None = None) -> None:
+    def save(self, state: TrainState, meta: Json, *, score: float | None = None) -> None:
         """Starts writing a checkpoint of `state.step`; returns when the values are copied.
 
         Args:
           state: all of it is stored.
-          meta: JSON values to store beside it (data-iterator state, metrics …).
-          score: higher is better; decides which checkpoint is kept as the best. NaN counts as
-            none.
+          meta: JSON values to store with it (data-iterator state, metrics …).
+          score: decides which checkpoint is kept as the best; higher is better. NaN counts as no
+            score.
         """
         import orbax.checkpoint as ocp
 
@@ -182,8 +195,8 @@ class Checkpoints:
     def restore_latest(self, template: TrainState) -> Restored | None:
         """Reads the newest intact checkpoint; None where the folder holds none at all.
 
-        A damaged one is reported, moved aside (its step will be written again) and the one before
-        it is tried.
+        A damaged checkpoint is reported and moved aside, since its step will be written again. Then
+        the one before it is tried.
 
         Raises:
           InputError: every checkpoint is damaged, or they belong to another model.
@@ -194,7 +207,7 @@ class Checkpoints:
                 return self._restore(template, step)
             except _Damaged as damage:
                 log.warning(
-                    "checkpoint %s is damaged (%s): falling back on the one before it",
+                    "checkpoint %s is damaged (%s): using the one before it",
                     self.directory / str(step),
                     damage,
                 )
@@ -208,20 +221,20 @@ class Checkpoints:
         )
 
     def wait(self) -> None:
-        """Returns when everything that was saved lies on disk."""
+        """Blocks until everything that was saved is on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and releases the threads of the writer."""
+        """Waits, then ends the threads of the writer."""
         self._manager.close()
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *unused: Any) -> None:
+    def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def _meta(self, step: int) -> dict[str, Any]:
+    def _meta(self, step: int) -> Json:
         import orbax.checkpoint as ocp
 
         try:
@@ -241,8 +254,8 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         meta = self._meta(step)
-        # A template of arrays (only shapes are read) makes orbax return NumPy arrays, which do not
-        # remember the devices they were saved from.
+        # With a template of arrays orbax returns NumPy arrays, which are not bound to the devices
+        # they were saved from. Only the shapes of the template are read.
         wanted = {
             item: jax.tree.map(
                 lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape),
@@ -268,7 +281,7 @@ class Checkpoints:
         trees = {item: read[item] if item in arguments else wanted[item] for item in ITEMS}
         for item, tree in trees.items():
             if _checksum(tree) != meta["checksum"].get(item):
-                raise _Damaged(f"the checksum of {item} does not fit")
+                raise _Damaged(f"the checksum of {item} is wrong")
         return Restored(TrainState(step=np.int32(step), **trees), step, meta)
 
     def _check_layout(
@@ -303,7 +316,7 @@ class Checkpoints:
         self._manager.reload()
 
 
-def _layout(tree: Any) -> dict[str, str]:
+def _layout(tree: PyTree) -> dict[str, str]:
     """Path → "dtype[shape]" of every leaf."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): (
@@ -313,7 +326,7 @@ def _layout(tree: Any) -> dict[str, str]:
     }
 
 
-def _checksum(tree: Any) -> int:
+def _checksum(tree: PyTree) -> int:
     """CRC-32 over all leaves, in the order of the tree."""
     value = 0
     for leaf in jax.tree.leaves(tree):
@@ -323,10 +336,10 @@ def _checksum(tree: Any) -> int:
 
 
 def _drop_failed_futures() -> None:
-    """Collects what a failed restore leaves behind, without the pages that Python prints of it.
+    """Collects the futures of a failed restore without the tracebacks that Python prints for them.
 
-    orbax never looks at the futures of the arrays after the first bad one, and each of them would
-    print a traceback whenever it is collected, long after the sentence that matters.
+    orbax does not await the futures of the arrays after the first damaged one. Each of them would
+    print a traceback when it is collected, long after the error that the user has seen.
     """
     asyncio_log, hook = logging.getLogger("asyncio"), sys.unraisablehook
     was_disabled = asyncio_log.disabled

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 import jax
 import optax
+from jax.tree_util import KeyPath
+from jaxtyping import PyTree
 
 from pointata_jax.errors import InputError
-from pointata_jax.training.partition import TRAINABLE_GROUPS
+from pointata_jax.training.partition import TRAINABLE_GROUPS, Groups, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,9 @@ class OptimizerConfig:
       end_lr: learning rate at the end of the cosine (also multiplied per group).
       clip_norm: largest global norm of the gradient of all trainable parameters; None: no clip.
       group_multipliers: factor on the learning rate by group; 1 where not named.
-      b1, b2, eps: of Adam.
+      b1: decay of the mean of the gradients in Adam.
+      b2: decay of the mean of their squares.
+      eps: added to the root of that mean.
     """
 
     learning_rate: float = 1e-3
@@ -72,7 +75,7 @@ class OptimizerConfig:
 def learning_rate_schedule(config: OptimizerConfig, group: str | None = None) -> optax.Schedule:
     """Step → learning rate, of one group or (None) without a multiplier.
 
-    Warm-up starts at one step's share of the peak, not at zero: no step is wasted.
+    Warm-up starts at `peak / (warmup + 1)` instead of zero, so that the first step already learns.
     """
     factor = 1.0 if group is None else config.group_multipliers.get(group, 1.0)
     peak, end = config.learning_rate * factor, config.end_lr * factor
@@ -84,14 +87,14 @@ def learning_rate_schedule(config: OptimizerConfig, group: str | None = None) ->
     return optax.join_schedules([ramp, cosine], [warmup])
 
 
-def decay_mask(params: Any) -> Any:
+def decay_mask(params: Params) -> PyTree[bool]:
     """True where weight decay applies: matrices and kernels.
 
-    Not on vectors (biases, scales of norms), nor on gates and temporal embeddings, which mean
-    "off" when they are zero and should leave it only for the sake of the loss.
+    Vectors (biases, scales of norms) have none. Gates and temporal embeddings have none either:
+    zero means "off" for them, and only the loss should move them from or to zero.
     """
 
-    def decays(path: tuple[Any, ...], leaf: Any) -> bool:
+    def decays(path: KeyPath, leaf: jax.Array) -> bool:
         names = [str(getattr(entry, "key", entry)) for entry in path]
         exempt = names[-1] == "bias" or any(
             "gate" in name or "temporal_embedding" in name for name in names
@@ -117,7 +120,7 @@ def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTr
 
 
 def make_optimizer(
-    config: OptimizerConfig, groups_of_trainable: Any
+    config: OptimizerConfig, groups_of_trainable: Groups
 ) -> optax.GradientTransformation:
     """The optimizer of a trainable tree.
 

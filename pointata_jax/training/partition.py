@@ -1,12 +1,12 @@
 """Which parameters train: one table of rules per tuning, and the split of the tree that it makes.
 
 A rule is a regular expression over the "/"-joined path of a parameter (`backbone/blocks_0/…`) and
-the group that it puts the parameter in. Every parameter must be covered by exactly one rule, so
+the group of the parameters that it matches. Every parameter must be covered by exactly one rule, so
 that a renamed module is an error and not a silently frozen (or silently training) weight.
 
 Gradients, optimizer state and checkpoints exist for the trainable tree only. Masking the whole tree
-instead computes the same numbers but pays for the gradients of frozen weights as soon as anything
-(clipping, logging, accumulation) reads them.
+would give the same numbers, but it would compute the gradients of frozen weights as soon as
+clipping, logging or accumulation reads them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from flax import traverse_util
 
 from pointata_jax.errors import InputError
 
-Tree = Mapping[str, Any]
+Params = Mapping[str, Any]
+"""Nested dict of arrays, or of their shapes."""
+
+Groups = Mapping[str, Any]
+"""Nested dict like the parameters, with a group name for each."""
+
 Rules = Sequence[tuple[str, str]]
+"""Pairs (regular expression, group)."""
 
 FROZEN = "frozen"
 TRAINABLE_GROUPS = ("embedder", "adapters", "head", "backbone")
@@ -46,8 +52,8 @@ _EVERYTHING: Rules = (
 )
 
 TUNINGS: Mapping[str, Rules] = {
-    # `adapter` trains what `pointata` trains; it only starts without stage 1. Likewise `scratch`
-    # is `full` from a random backbone.
+    # `adapter` trains the same groups as `pointata`, but starts without stage 1. `scratch` trains
+    # the same groups as `full`, but starts from a random backbone.
     "pointata": _SMALL_PARTS,
     "adapter": _SMALL_PARTS,
     "full": _EVERYTHING,
@@ -63,7 +69,7 @@ def tuning_rules(name: str) -> Rules:
     return TUNINGS[name]
 
 
-def assign_groups(params: Tree, rules: Rules) -> dict[str, Any]:
+def assign_groups(params: Params, rules: Rules) -> Groups:
     """Puts every parameter into the group of the one rule whose expression matches its whole path.
 
     Args:
@@ -91,14 +97,14 @@ def assign_groups(params: Tree, rules: Rules) -> dict[str, Any]:
             shown = ", ".join(f"'{pattern}' ({group})" for pattern, group in hits or rules)
             found = f"{len(hits)} rules cover it" if hits else "no rule covers it"
             raise InputError(
-                f"parameter '{name}' must be covered by exactly one rule, but {found}: mend one "
+                f"parameter '{name}' must be covered by exactly one rule, but {found}: correct one "
                 f"of the rules {shown}."
             )
         groups[path] = hits[0][1]
     return traverse_util.unflatten_dict(groups)
 
 
-def split(params: Tree, groups: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
+def split(params: Params, groups: Groups) -> tuple[Params, Params]:
     """Splits parameters into (trainable, frozen), each a nested dict without the other's leaves."""
     flat, flat_groups = traverse_util.flatten_dict(params), traverse_util.flatten_dict(groups)
     if flat.keys() != flat_groups.keys():
@@ -108,7 +114,7 @@ def split(params: Tree, groups: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
             "parameters with assign_groups."
         )
 
-    def part(frozen: bool) -> dict[str, Any]:
+    def part(frozen: bool) -> Params:
         return traverse_util.unflatten_dict(
             {path: leaf for path, leaf in flat.items() if (flat_groups[path] == FROZEN) == frozen}
         )
@@ -116,12 +122,12 @@ def split(params: Tree, groups: Tree) -> tuple[dict[str, Any], dict[str, Any]]:
     return part(False), part(True)
 
 
-def trainable_groups(groups: Tree) -> dict[str, Any]:
+def trainable_groups(groups: Groups) -> Groups:
     """The groups of the trainable parameters only: what `optimizer.make_optimizer` wants."""
     return split(groups, groups)[0]
 
 
-def merge(trainable: Tree, frozen: Tree) -> dict[str, Any]:
+def merge(trainable: Params, frozen: Params) -> Params:
     """Undoes `split`: one tree for `model.apply`. `InputError` where both hold a parameter."""
     first, second = traverse_util.flatten_dict(trainable), traverse_util.flatten_dict(frozen)
     if both := first.keys() & second.keys():
@@ -132,6 +138,6 @@ def merge(trainable: Tree, frozen: Tree) -> dict[str, Any]:
     return traverse_util.unflatten_dict({**first, **second})
 
 
-def count_parameters(tree: Any) -> int:
+def count_parameters(tree: Params) -> int:
     """Number of scalars in a tree of arrays or shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

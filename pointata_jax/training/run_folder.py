@@ -31,13 +31,18 @@ import numpy as np
 from flax import traverse_util
 
 from pointata_jax.errors import InputError
+from pointata_jax.training.partition import Params
 from pointata_jax.training.renamed_settings import with_present_names
 
 ADAPTER_FORMAT = "pointata_jax.adapter/1"
 CACHE_VARIABLE = "POINTATA_JAX_CACHE"
 STAGES = (None, "align")
-# A folder without any of these has not trained: its settings may be replaced.
+
+# A folder that holds none of these has not trained, so its settings may be replaced.
 TRACES = ("metrics.jsonl", "checkpoints", "adapter.safetensors", "result.json")
+
+Json = Mapping[str, Any]
+"""JSON values by name, or what `as_json` makes such of."""
 
 Digests = Mapping[str, Mapping[str, str]]
 """By split and name of a video, a digest of its content (`data.videos.VideoSource.digests`)."""
@@ -53,7 +58,7 @@ class RunFolder:
       config: what `config.json` holds: `task`, and `settings` as a dict.
     """
 
-    def __init__(self, path: str | os.PathLike, config: Mapping[str, Any]):
+    def __init__(self, path: str | os.PathLike, config: Json):
         self.path = Path(path)
         self.config = dict(config)
 
@@ -63,7 +68,7 @@ class RunFolder:
         root: str | os.PathLike,
         *,
         task: str,
-        settings: Any,
+        settings: object,
         stage: str | None = None,
         resume: bool = False,
         may_change: Collection[str] = (),
@@ -143,10 +148,12 @@ class RunFolder:
 
     @property
     def task(self) -> str:
+        """Name of the task."""
         return self.config["task"]
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Settings of the run, under the names of today."""
         return self.config["settings"]
 
     @property
@@ -178,21 +185,25 @@ class RunFolder:
 
     @property
     def checkpoints_path(self) -> Path:
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def figures_path(self) -> Path:
+        """Folder of the figures."""
         return self.path / "figures"
 
     @property
     def adapter_path(self) -> Path:
+        """File of the trained parameters."""
         return self.path / "adapter.safetensors"
 
     @property
     def metrics_path(self) -> Path:
+        """File of the log."""
         return self.path / "metrics.jsonl"
 
-    def log(self, values: Mapping[str, Any]) -> None:
+    def log(self, values: Json) -> None:
         """Appends one line to `metrics.jsonl`. Numbers that are not finite become null."""
         if jax.process_index() != 0:
             return
@@ -225,7 +236,7 @@ class RunFolder:
         kept = [row for row in self.read_log() if step is not None and row.get("step", 0) <= step]
         _write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
 
-    def write_result(self, result: Mapping[str, Any], *, seed: int) -> dict[str, Any]:
+    def write_result(self, result: Json, *, seed: int) -> dict[str, Any]:
         """Writes `result.json` (adding task, seed, versions and device) and returns its content."""
         content = {
             "task": self.task,
@@ -243,7 +254,7 @@ class RunFolder:
         return _read_json(self.path / "result.json")
 
 
-def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed_settings(old: Json, new: Json) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, by dotted name: before and now, as JSON values.
 
     Only those that both know are compared, since a newer version may know more.
@@ -279,7 +290,7 @@ def changed_videos(before: Digests, now: Digests) -> str:
     )
 
 
-def readable(result: Mapping[str, Any]) -> str:
+def readable(result: Json) -> str:
     """A result as indented JSON, for people."""
     return json.dumps(as_json(result), indent=2)
 
@@ -297,9 +308,9 @@ def versions() -> dict[str, str]:
 
 def save_adapter(
     path: str | os.PathLike,
-    trainable: Mapping[str, Any],
-    model_state: Mapping[str, Any],
-    metadata: Mapping[str, Any],
+    trainable: Params,
+    model_state: Params,
+    metadata: Json,
 ) -> None:
     """Writes the trainable parameters and the model state as one `.safetensors` file, atomically.
 
@@ -330,7 +341,7 @@ def save_adapter(
 
 def load_adapter(
     path: str | os.PathLike,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[Params, Params, dict[str, Any]]:
     """Reads what `save_adapter` wrote: (trainable, model_state, metadata), NumPy leaves.
 
     Raises:
@@ -397,7 +408,7 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path
     return chosen
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Replaces a JSON file atomically."""
     _write_text(path, json.dumps(as_json(content), indent=2) + "\n")
 
@@ -438,9 +449,7 @@ def _read_config(path: Path) -> dict[str, Any] | None:
     return None if config is None else with_present_names(config)
 
 
-def _check_settings(
-    path: Path, old: Mapping[str, Any], new: Mapping[str, Any], may_change: Collection[str]
-) -> None:
+def _check_settings(path: Path, old: Json, new: Json, may_change: Collection[str]) -> None:
     """Refuses settings that differ."""
     for name, (before, after) in changed_settings(old, new).items():
         if not any(name == entry or name.startswith(entry + ".") for entry in may_change):

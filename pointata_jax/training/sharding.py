@@ -1,22 +1,27 @@
 """Devices: one 1-D `data` mesh, the state replicated over it, the batch split along it.
 
-One device, eight of them and several hosts are the same code. This is what `jax.pmap` has become,
-without its leading device axis: the compiled function sees the global batch.
+One device, eight devices and several hosts run the same code. Unlike with `jax.pmap`, arrays have
+no leading device axis: the compiled function sees the global batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.tree_util import KeyPath
+from jax.typing import ArrayLike
 
 from pointata_jax.errors import InputError
 
 AXIS = "data"
+"""Name of the only axis of the mesh."""
+
+Tree = TypeVar("Tree")
 
 
 def initialize_distributed(
@@ -35,7 +40,7 @@ def initialize_distributed(
     given = (coordinator_address, num_processes, process_id)
     if any(value is None for value in given) and any(value is not None for value in given):
         raise InputError(
-            "a distributed run wants the coordinator address, the number of processes and the "
+            "a distributed run needs the coordinator address, the number of processes and the "
             "index of this process together, or none of them where the cluster is detected: got "
             f"{given}."
         )
@@ -66,11 +71,11 @@ def batch_rows(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def replicate(tree: Any, mesh: Mesh) -> Any:
+def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Puts the same values on every device. The result may share memory with its source."""
     everywhere = replicated(mesh)
 
-    def put(leaf: Any) -> jax.Array:
+    def put(leaf: ArrayLike) -> jax.Array:
         if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(everywhere, leaf.ndim):
             return leaf
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -83,7 +88,7 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(put, tree)
 
 
-def shard_batch(batch: Any, mesh: Mesh) -> Any:
+def shard_batch(batch: Tree, mesh: Mesh) -> Tree:
     """Splits this host's rows over its devices: host arrays `[b, …]` → global arrays `[B, …]`.
 
     `b` is the number of rows of this process; the global batch is the processes' rows in order of
@@ -95,7 +100,7 @@ def shard_batch(batch: Any, mesh: Mesh) -> Any:
     rows = batch_rows(mesh)
     local = len(mesh.local_devices)
 
-    def put(path: Any, leaf: Any) -> jax.Array:
+    def put(path: KeyPath, leaf: ArrayLike) -> jax.Array:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(rows, leaf.ndim):
             return leaf
@@ -128,11 +133,11 @@ def uneven_message(rows: int, devices: int) -> str:
     )
 
 
-def pad_batch(batch: Mapping[str, Any], rows: int) -> dict[str, np.ndarray]:
+def pad_batch(batch: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
     """Fills a host batch up to `rows` rows for evaluation.
 
-    The last row is repeated (zeros could be clips that a model must refuse) with `weight` 0, so
-    weighted sums do not see it. A batch without `weight` gets one.
+    The last row is repeated with `weight` 0, so that weighted sums leave it out. (The model may
+    refuse rows of zeros.) A batch without `weight` gets one.
     """
     have = next(iter(batch.values())).shape[0]
     if not 0 < have <= rows:

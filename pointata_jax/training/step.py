@@ -1,31 +1,63 @@
 """The training step and the evaluation step: pure functions, compiled once.
 
-A loss is a function
-
-    loss_fn(params, model_state, batch, key, train) -> (loss, (new_model_state, metrics))
-
-with `params` the merged tree, `model_state` the other collections (`{"batch_stats": …}` or `{}`),
-`metrics` a dict of scalars. The step differentiates it with respect to the trainable tree only.
+The loss function (`LossFn`) sees the merged tree of parameters. The step differentiates it with
+respect to the trainable tree only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax.sharding import Mesh
 
 from pointata_jax.errors import InputError
 from pointata_jax.training import sharding
-from pointata_jax.training.partition import Tree, merge
+from pointata_jax.training.partition import Params, merge
 
-LossFn = Callable[..., tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]]
+Batch = Mapping[str, jax.Array | np.ndarray]
+"""Arrays by name, each with the clips along its first axis."""
+
 Metrics = dict[str, jax.Array]
+"""Scalars by name."""
+
 OWN_METRICS = ("loss", "grad_norm", "finite", "learning_rate")
+"""Names that the step itself adds to the metrics of the loss function."""
+
+Outputs = TypeVar("Outputs")
+
+
+class LossFn(Protocol):
+    """What a step minimizes."""
+
+    def __call__(
+        self, params: Params, model_state: Params, batch: Batch, key: jax.Array, train: bool, /
+    ) -> tuple[jax.Array, tuple[Params, Metrics]]:
+        """Loss, and with it the new model state and metrics.
+
+        Args:
+          params: trainable and frozen parameters, merged.
+          model_state: the other collections (`{"batch_stats": …}` or `{}`).
+          batch: the global batch.
+          key: randomness of this step.
+          train: whether dropout and batch statistics work as in training.
+        """
+        ...
+
+
+class TrainStep(Protocol):
+    """A compiled step, see `make_train_step`."""
+
+    def __call__(
+        self, state: TrainState, frozen: Params, batch: Batch, key: jax.Array, /
+    ) -> tuple[TrainState, Metrics]:
+        """The state after one step, and the metrics of the step."""
+        ...
 
 
 class TrainingDiverged(InputError):
@@ -53,15 +85,15 @@ class TrainState:
       opt_state: state of the optimizer, for the trainable parameters only.
     """
 
-    step: Any
-    trainable: Any
-    model_state: Any
-    opt_state: Any
+    step: jax.Array | np.integer
+    trainable: Params
+    model_state: Params
+    opt_state: optax.OptState
 
 
 def create_train_state(
-    trainable: Tree,
-    model_state: Tree,
+    trainable: Params,
+    model_state: Params,
     optimizer: optax.GradientTransformation,
     *,
     mesh: Mesh | None = None,
@@ -83,8 +115,8 @@ def train_step(
     loss_fn: LossFn,
     optimizer: optax.GradientTransformation,
     state: TrainState,
-    frozen: Tree,
-    batch: Any,
+    frozen: Params,
+    batch: Batch,
     key: jax.Array,
     schedule: optax.Schedule | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -116,12 +148,12 @@ def train_step(
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.trainable)
     new = TrainState(
         step=state.step + 1,
-        trainable=optax.apply_updates(state.trainable, updates),
+        trainable=cast(Params, optax.apply_updates(state.trainable, updates)),
         model_state=model_state,
         opt_state=opt_state,
     )
-    # A step that is not finite leaves the state as it was, so that what a later checkpoint (or the
-    # caller) sees is never poisoned, whenever the host gets round to looking.
+    # A step that is not finite leaves the state as it was. The host looks at the metrics later, and
+    # a checkpoint that is written in between must not hold NaN.
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
     metrics = {**metrics, "loss": loss, "grad_norm": norm, "finite": finite}
@@ -137,12 +169,12 @@ def make_train_step(
     mesh: Mesh | None = None,
     schedule: optax.Schedule | None = None,
     donate: bool = True,
-) -> Callable[[TrainState, Tree, Any, jax.Array], tuple[TrainState, Metrics]]:
+) -> TrainStep:
     """Compiles `step(state, frozen, batch, key) -> (state, metrics)`.
 
     Args:
-      loss_fn: see the head of this file. It sees the global batch: batch statistics and
-        optimal-transport costs are over all devices, as on one.
+      loss_fn: it sees the global batch, so batch statistics and optimal-transport costs are those
+        of one device, however many there are.
       optimizer: for the trainable tree.
       mesh: 1-D `data` mesh; the state is replicated and the batch split along its first axis.
         None: everything on the default device.
@@ -171,12 +203,13 @@ def make_train_step(
 
 
 def make_eval_step(
-    eval_fn: Callable[[Any, Any, Any], Any], *, mesh: Mesh | None = None
-) -> Callable[[TrainState, Tree, Any], Any]:
+    eval_fn: Callable[[Params, Params, Any], Outputs], *, mesh: Mesh | None = None
+) -> Callable[[TrainState, Params, Any], Outputs]:
     """Compiles `eval_step(state, frozen, batch) -> outputs`, outputs whole on every host.
 
     Args:
-      eval_fn: `eval_fn(params, model_state, batch) -> tree of arrays` (logits, sums …).
+      eval_fn: `eval_fn(params, model_state, batch) -> tree of arrays` (logits, sums …). A batch is
+        any tree of arrays with the clips along their first axis.
       mesh: as in `make_train_step`; pad the last batch with `sharding.pad_batch`.
     """
 
@@ -193,7 +226,7 @@ def make_eval_step(
             out_shardings=everywhere,
         )
 
-    def eval_step(state: TrainState, frozen: Tree, batch: Any) -> Any:
+    def eval_step(state: TrainState, frozen: Params, batch: Any) -> Outputs:
         if mesh is not None:
             batch = sharding.shard_batch(batch, mesh)
         return compiled(state.trainable, state.model_state, frozen, batch)

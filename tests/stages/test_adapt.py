@@ -70,8 +70,8 @@ def test_where_the_parameters_come_from(backbone):
     aligned = jax.tree.map(jnp.ones_like, start["full"]["params"]["embedder"])
     stage_1 = initial_variables(MODEL, Start("pointata", backbone, aligned), 20, 0)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(stage_1["params"]["embedder"]))
+    wrong = jax.tree.map(lambda leaf: leaf[:1], aligned)
     with pytest.raises(InputError, match="other shapes"):
-        wrong = jax.tree.map(lambda leaf: leaf[:1], aligned)
         initial_variables(MODEL, Start("pointata", backbone, wrong), 20, 0)
 
 

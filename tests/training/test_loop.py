@@ -13,20 +13,14 @@ import pytest
 from pointata_jax.errors import InputError
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
-from pointata_jax.training.loop import LoopConfig, fit
+from pointata_jax.training.hooks import Checkpoint, Evaluate, Log, Stop
+from pointata_jax.training.loop import Hook, fit
 from pointata_jax.training.run_folder import RunFolder
 from pointata_jax.training.step import TrainingDiverged, make_train_step
 from tests.training import toy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONFIG = LoopConfig(
-    steps_total=24,
-    log_every=5,
-    eval_every=8,
-    checkpoint_every=7,
-    best_metric="accuracy",
-    evaluate_first=True,
-)
+STEPS = 24
 
 
 class KilledStream(toy.Stream):
@@ -52,7 +46,7 @@ class PoisonedStream(toy.Stream):
         return batch
 
 
-def train(root, stream, *, resume=False, config=CONFIG, should_stop=None, mesh=None):
+def train(root, stream, *hooks, resume=False, metric="accuracy", should_stop=None, mesh=None):
     state, frozen, optimizer, _ = toy.setup(mesh=mesh)
     held_out = next(toy.Stream(batch_size=48, position=1000))
 
@@ -70,13 +64,15 @@ def train(root, stream, *, resume=False, config=CONFIG, should_stop=None, mesh=N
             make_train_step(toy.loss_fn, optimizer, mesh=mesh),
             stream,
             jax.random.key(1),
-            config,
+            STEPS,
+            [
+                Log(5, run),
+                Evaluate(evaluate, 8, metric=metric, first=True, run=run),
+                *hooks,
+                Checkpoint(checkpoints, 7, resume=resume),
+                *([Stop(should_stop)] if should_stop else []),
+            ],
             mesh=mesh,
-            evaluate=evaluate,
-            run=run,
-            checkpoints=checkpoints,
-            resume=resume,
-            should_stop=should_stop,
         )
 
 
@@ -217,8 +213,66 @@ def test_ended_data_and_missing_metric_are_sentences(tmp_path):
 
     with pytest.raises(InputError, match="data ended before step 4"):
         train(tmp_path / "short", Short())
-    config = LoopConfig(steps_total=2, best_metric="mIoU")
     with pytest.raises(InputError, match="no 'mIoU'.*gives accuracy"):
-        train(tmp_path / "metric", toy.Stream(), config=config)
+        train(tmp_path / "metric", toy.Stream(), metric="mIoU")
     with pytest.raises(InputError, match="log_every is 0"):
-        LoopConfig(steps_total=2, log_every=0)
+        Log(0)
+    with pytest.raises(InputError, match="mode is 'most'"):
+        Evaluate(lambda state: {}, mode="most")  # pyright: ignore[reportArgumentType]
+
+
+class Average(Hook):
+    """What a user may add: a moving average of the parameters, acting on some steps."""
+
+    key = "average"
+
+    def __init__(self):
+        self.values = None
+        self.seen = []
+
+    def due(self, training):
+        return training.step % 3 == 0
+
+    def observe(self, step, metrics):
+        self.seen.append((step, metrics["loss"]))
+
+    def act(self, training):
+        if not self.due(training):
+            return
+        now = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(training.state.trainable)]
+        before = now if self.values is None else self.values
+        self.values = [0.9 * old + 0.1 * new for old, new in zip(before, now, strict=True)]
+
+    def get_state(self):
+        return None if self.values is None else [value.tolist() for value in self.values]
+
+    def set_state(self, state):
+        if state is not None:
+            self.values = [np.asarray(value) for value in state]
+
+
+def test_a_hook_of_the_user_sees_every_step_and_is_resumed(whole, tmp_path):
+    undisturbed = Average()
+    result = train(tmp_path / "whole", toy.Stream(), undisturbed)
+    assert equal(result.state, whole[1].state), "a hook that only looks changes nothing"
+    assert [step for step, _ in undisturbed.seen] == list(range(1, STEPS + 1))
+
+    def interrupt(history):
+        return "interrupted" if history[-1]["step"] == 16 else None
+
+    train(tmp_path / "cut", toy.Stream(), Average(), should_stop=interrupt)
+    resumed = Average()
+    train(tmp_path / "cut", toy.Stream(), resumed, resume=True)
+    assert [step for step, _ in resumed.seen] == list(range(17, STEPS + 1))
+    assert resumed.seen == undisturbed.seen[16:]
+    assert resumed.values is not None
+    for ours, expected in zip(resumed.values, undisturbed.values, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_without_hooks_the_loop_only_trains(whole):
+    state, frozen, optimizer, _ = toy.setup()
+    step = make_train_step(toy.loss_fn, optimizer)
+    result = fit(state, frozen, step, toy.Stream(), jax.random.key(1), STEPS)
+    assert (result.step, result.history, result.best_step) == (STEPS, [], None)
+    assert equal(result.state, whole[1].state)
