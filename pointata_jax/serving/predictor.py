@@ -1,4 +1,4 @@
-"""A finished run as a function: sensor frames in, classes of the video, frames or points out."""
+"""Prediction with a finished run: from sensor frames to classes of the video, frames or points."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ _BATCH = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained model with everything that it needs to read sensor frames.
+    """A trained model that takes sensor frames.
 
     Attributes:
-      folder: the run folder that it was read from.
+      folder: the run folder.
       task: the task's configuration, channel statistics filled in.
       model: the architecture.
       variables: of the model.
       class_names: names of the classes.
-      columns: what the columns of a sensor point are.
+      columns: names of the columns of a sensor point.
+      forward: compiled: variables and clips to logits.
     """
 
     folder: Path
@@ -61,22 +62,22 @@ class Predictor:
     def predict(self, frames: Iterable[Any], *, seed: int = 0) -> dict[str, Any]:
         """Classes of one video.
 
-        The windows and the points drawn of them are those of an evaluation, so that a video of the
-        test split gets the class here that it gets there. Memory for clips does not grow with the
-        length of the video.
+        Windows and sampled points are those of an evaluation, so a video of the test split gets the
+        same class in both. The memory for clips does not grow with the length of the video.
 
         Args:
-          frames: sensor frames in order, each `[n, len(columns)]` in the sensor's own units; any
-            number of points, and anything that `data.sensor_frames.read_frames` takes. At least as
+          frames: sensor frames in order, each `[n, len(columns)]` with any number of points, in the
+            sensor's own units; any form that `data.sensor_frames.read_frames` takes. At least as
             many frames as a window, unless the task repeats short videos.
-          seed: of the points drawn; 0 is that of evaluations.
+          seed: of the sampled points; evaluations use 0.
 
         Returns:
-          `windows`, their number, and, by the task's kind of label,
-          clip: `label` and `probabilities` by class name (softmax averaged over the windows);
+          `windows`, the number of windows, and by the task's kind of label:
+          clip: `label`, and `probabilities` by class name (softmax averaged over the windows);
           frame: `frame_labels`, a name per frame, and `frame_probabilities` `[F, K]`;
-          point: `point_labels`, for each frame the classes int `[n]` of its points, each that of
-          the nearest point that was drawn. Frames in several windows are averaged.
+          point: `point_labels`, for each frame the classes int `[n]` of its points. A point gets
+          the class of the nearest sampled point.
+          Probabilities of a frame or point in several windows are averaged.
 
         Raises:
           InputError: too few frames, an empty frame, wrong columns, NaN or infinite coordinates,
@@ -109,15 +110,15 @@ class Predictor:
     def _batches(
         self, points: np.ndarray, offsets: np.ndarray, starts: np.ndarray, seed: int
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """Some windows at a time: `(next, frames, drawn, probabilities)`.
+        """Batches of windows: `(next, frames, sampled, probabilities)`.
 
-        `next` is the first frame of the windows that are still to come, `frames` `[b, T]` the first
-        sensor frame of each frame of the clips, `drawn` `[b, T, N]` their points.
+        `next` is the first frame of the next batch, `frames` `[b, T]` the first sensor frame of
+        each frame of the clips, `sampled` `[b, T, N]` the indices of their points.
         """
         clip = self.task.clip
         columns = channel_positions(self.columns, clip)
-        # Numbers instead of labels, so that it is known which points were drawn.
-        numbers = np.arange(len(points), dtype=np.int32)
+        # Given as labels of points, indices come back for the points that were sampled.
+        indices = np.arange(len(points), dtype=np.int32)
         for first in range(0, len(starts), _BATCH):
             batch = [int(start) for start in starts[first : first + _BATCH]]
             cut = [
@@ -129,16 +130,16 @@ class Predictor:
                     columns,
                     evaluation_rng(start, seed),
                     augment=False,
-                    labels=numbers,
+                    labels=indices,
                     kind="point",
                 )
                 for start in batch
             ]
-            clips, drawn = (np.stack(part) for part in zip(*cut, strict=True))
+            clips, sampled = (np.stack(part) for part in zip(*cut, strict=True))
             frames = np.stack([clip_frames(len(offsets) - 1, s, clip)[:, 0] for s in batch])
             last = first + _BATCH >= len(starts)
             following = len(offsets) - 1 if last else int(starts[first + _BATCH])
-            yield following, frames, drawn, softmax(in_batches(self.logits, clips, _BATCH))
+            yield following, frames, sampled, softmax(in_batches(self.logits, clips, _BATCH))
 
     def _point_labels(
         self,
@@ -146,11 +147,11 @@ class Predictor:
         offsets: np.ndarray,
         batches: Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]],
     ) -> list[np.ndarray]:
-        """Classes of the points of each frame, settled as soon as no window is still to come."""
+        """Classes of the points of each frame. A frame is done when no later window holds it."""
         mean = _Mean(len(self.class_names))
         labels: list[np.ndarray] = []
-        for following, _, drawn, probabilities in batches:
-            mean.add(drawn, probabilities)
+        for following, _, sampled, probabilities in batches:
+            mean.add(sampled, probabilities)
             for frame in range(len(labels), following):
                 first, last = int(offsets[frame]), int(offsets[frame + 1])
                 inside = first + np.flatnonzero(mean.counts(first, last))
@@ -170,7 +171,7 @@ class Predictor:
 
 
 class _Mean:
-    """Mean of values `[K]` at numbered places, of which the first are taken out when they are done.
+    """Running means of values `[K]` at positions 0, 1, …, taken out from the front.
 
     Args:
       width: K.
@@ -181,21 +182,21 @@ class _Mean:
         self._total = np.zeros((0, width))
         self._count = np.zeros(0, np.int64)
 
-    def add(self, places: np.ndarray, values: np.ndarray) -> None:
-        """Adds `values` `[..., K]` at the `places` `[...]`, none of which has been taken."""
-        places = places.reshape(-1) - self._first
-        grown = max(int(places.max()) + 1 - len(self._count), 0)
+    def add(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Adds `values` `[..., K]` at `positions` `[...]` that have not been taken out."""
+        positions = positions.reshape(-1) - self._first
+        grown = max(int(positions.max()) + 1 - len(self._count), 0)
         self._total = np.pad(self._total, ((0, grown), (0, 0)))
         self._count = np.pad(self._count, (0, grown))
-        np.add.at(self._total, places, values.reshape(-1, values.shape[-1]))
-        self._count += np.bincount(places, minlength=len(self._count))
+        np.add.at(self._total, positions, values.reshape(-1, values.shape[-1]))
+        self._count += np.bincount(positions, minlength=len(self._count))
 
     def counts(self, first: int, last: int) -> np.ndarray:
-        """How many values each of the places `first` to `last - 1` has."""
+        """Number of values at each of the positions `first` to `last - 1`."""
         return self._count[first - self._first : last - self._first]
 
     def take(self, last: int) -> np.ndarray:
-        """The means of the places up to `last - 1`, which are then forgotten; 0 without values."""
+        """Takes out the means of the positions up to `last - 1`; a mean of no values is 0."""
         size = last - self._first
         means = self._total[:size] / np.maximum(self._count[:size], 1)[:, None]
         self._total, self._count = self._total[size:], self._count[size:]
@@ -207,7 +208,7 @@ def load_run(path: str | os.PathLike) -> Predictor:
     """Loads a finished run of `experiments.adapt`.
 
     Raises:
-      InputError: no run, not finished, or its backbone file is gone or has changed.
+      InputError: there is no run, it is not finished, or its backbone file is missing or changed.
     """
     run = RunFolder.open(path)
     settings = run.settings

@@ -74,7 +74,7 @@ class RunFolder:
         may_change: Collection[str] = (),
         videos: Digests | None = None,
     ) -> RunFolder:
-        """Starts a run in `root` (stage 1: in `root/align`), or continues the one that is there.
+        """Starts a run in `root` (stage 1: in `root/align`), or continues the existing one.
 
         Args:
           root: folder of the run; made if missing.
@@ -85,7 +85,7 @@ class RunFolder:
           resume: continue an existing run. Without an existing one, a new run starts.
           may_change: names of settings (dotted where nested) that may differ from the stored
             ones when resuming.
-          videos: the videos of the run, remembered in `videos.json`.
+          videos: the videos of the run, stored in `videos.json`.
 
         Raises:
           InputError: the folder holds a run and `resume` is off; a run of another task; a run with
@@ -110,8 +110,8 @@ class RunFolder:
         trained = any((path / name).exists() for name in TRACES)
         if old is None and trained:
             raise InputError(
-                f"{path} holds parts of a run but no config.json: it cannot be told which "
-                "run they belong to; give another --workdir."
+                f"{path} holds parts of a run but no config.json, so it is unknown which run "
+                "they belong to: give another --workdir."
             )
         if trained and not resume:
             raise InputError(
@@ -158,24 +158,24 @@ class RunFolder:
 
     @property
     def videos(self) -> dict[str, dict[str, str]] | None:
-        """By split and name, a digest of each video; None where an older version wrote the run."""
+        """By split and name, a digest of each video; None if an older version wrote the run."""
         return _read_json(self.path / "videos.json")
 
     def check_videos(self, videos: Digests) -> None:
-        """InputError if the videos are not those that the run has read, in the same splits."""
+        """InputError unless the videos are those that the run has read, in the same splits."""
         known = self.videos
         if known is None:
             warnings.warn(
-                f"{self.path} does not say which videos it was trained on, since an older version "
-                "wrote it: whether they are the same cannot be checked.",
+                f"{self.path} was written by an older version, which did not store the videos: it "
+                "cannot be checked whether they are the same.",
                 stacklevel=2,
             )
             return
         changes = changed_videos(known, videos)
         if changes:
             raise InputError(
-                f"{self.path} was trained on other videos: {changes}. Put the data back as they "
-                "were, or give another --workdir."
+                f"{self.path} was trained on other videos: {changes}. Restore the data, or give "
+                "another --workdir."
             )
 
     def known_content(self, splits: Collection[str]) -> set[str]:
@@ -212,7 +212,7 @@ class RunFolder:
             file.write(line)
 
     def read_log(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`; a last line that a kill has cut is left out."""
+        """The lines of `metrics.jsonl`, without a last line that was cut off by a kill."""
         if not self.metrics_path.is_file():
             return []
         lines = self.metrics_path.read_text(encoding="utf-8").splitlines()
@@ -230,14 +230,14 @@ class RunFolder:
         return rows
 
     def drop_log_after(self, step: int | None) -> None:
-        """Forgets what was logged after `step` (None: everything), before going on from there."""
+        """Removes the lines after `step` (None: all lines), before training goes on from there."""
         if jax.process_index() != 0 or not self.metrics_path.is_file():
             return
         kept = [row for row in self.read_log() if step is not None and row.get("step", 0) <= step]
         _write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write_result(self, result: Json, *, seed: int) -> dict[str, Any]:
-        """Writes `result.json` (adding task, seed, versions and device) and returns its content."""
+        """Writes `result.json`, with task, seed, versions and device, and returns its content."""
         content = {
             "task": self.task,
             **as_json(result),
@@ -257,7 +257,7 @@ class RunFolder:
 def changed_settings(old: Json, new: Json) -> dict[str, tuple[Any, Any]]:
     """Settings that differ, by dotted name: before and now, as JSON values.
 
-    Only those that both know are compared, since a newer version may know more.
+    Settings that only one side has are not compared, since a newer version may have more.
     """
     before, after = (traverse_util.flatten_dict(tree, sep=".") for tree in (old, new))
     both = sorted(before.keys() & after.keys())
@@ -265,12 +265,12 @@ def changed_settings(old: Json, new: Json) -> dict[str, tuple[Any, Any]]:
 
 
 def contents(digests: Mapping[str, str]) -> set[str]:
-    """The part of each digest that is about points, not labels."""
+    """The digests of the points, without those of the labels."""
     return {digest[:-_LABELS] for digest in digests.values()}
 
 
 def changed_videos(before: Digests, now: Digests) -> str:
-    """How the videos of the splits that both know differ, for a sentence; "" if they do not."""
+    """A phrase on how the videos of the splits that both have differ; "" if they do not."""
     known = [split for split in before if split in now]
     old = {name: (split, digest) for split in known for name, digest in before[split].items()}
     new = {name: (split, digest) for split in known for name, digest in now[split].items()}
@@ -291,18 +291,18 @@ def changed_videos(before: Digests, now: Digests) -> str:
 
 
 def readable(result: Json) -> str:
-    """A result as indented JSON, for people."""
+    """A result as indented JSON."""
     return json.dumps(as_json(result), indent=2)
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide the numbers."""
+    """Versions of Python and of the libraries that the numbers depend on."""
     found = {"python": platform.python_version()}
     for name in ("pointata-jax", "jax", "jaxlib", "flax", "optax", "ott-jax", "numpy"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # run from a checkout, or without optimal transport
+            continue  # not installed: a checkout, or no optimal transport
     return found
 
 
@@ -318,7 +318,7 @@ def save_adapter(
       path: the file.
       trainable: nested dict of arrays; stored under `params/…`.
       model_state: nested dict of collections; stored under `model_state/…`.
-      metadata: JSON values that say what the file fits (task, tuning, hash of the backbone …).
+      metadata: JSON values that describe the run (task, tuning …).
     """
     if jax.process_index() != 0:
         return
@@ -372,7 +372,7 @@ def load_adapter(
 
 
 def user_cache(name: str) -> Path:
-    """A folder of this library in the user's cache folder; not made here."""
+    """Path of a folder of this library in the user's cache folder; it need not exist."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "pointata_jax" / name
 
@@ -380,9 +380,9 @@ def user_cache(name: str) -> Path:
 def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path | None:
     """Keeps compiled functions on disk, so that a second run starts in seconds.
 
-    The place is, in this order: `directory`, the variable POINTATA_JAX_CACHE, JAX's own
-    JAX_COMPILATION_CACHE_DIR, `pointata_jax` in the user's cache folder. The word `off` turns the
-    cache off. A place that cannot be written to is not an error: the run is only slower.
+    The folder is the first that is given of: `directory`, the variable POINTATA_JAX_CACHE, JAX's
+    own JAX_COMPILATION_CACHE_DIR, `pointata_jax` in the user's cache folder. The value `off` turns
+    the cache off. A folder that cannot be written to is not an error; the run is only slower.
 
     Returns:
       The folder in use, None where the cache is off.
@@ -426,10 +426,10 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} is not JSON ({error}): it is damaged; give another run folder."
+            f"{path} is not JSON ({error}): the file is damaged; give another run folder."
         ) from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object: it is not of this library.")
+        raise InputError(f"{path} holds no JSON object: this library did not write it.")
     return content
 
 

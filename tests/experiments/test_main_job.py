@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -63,7 +64,8 @@ def test_run_folder_after_both_stages(finished, place):
     assert stage_2["num_train_videos"] + stage_2["validation"]["num_videos"] == 144
     parameters = stage_2["parameters"]
     assert 0 < parameters["trainable_without_head"] < parameters["trainable"] < parameters["total"]
-    kinds = {json.loads(line)["kind"] for line in open(os.path.join(finished, "metrics.jsonl"))}
+    lines = pathlib.Path(finished, "metrics.jsonl").read_text().splitlines()
+    kinds = {json.loads(line)["kind"] for line in lines}
     assert kinds == {"train", "eval"}
     stored = load_file(os.path.join(finished, "adapter.safetensors"))
     assert not any(name.startswith("params/backbone") for name in stored)
@@ -210,8 +212,8 @@ def test_killed_run_resumes_to_the_same_numbers(place, tmp_path):
     whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
     assert start(whole).wait() == 0
     child = start(broken)
-    log = os.path.join(broken, "metrics.jsonl")
-    while child.poll() is None and not (os.path.exists(log) and '"step": 10' in open(log).read()):
+    log = pathlib.Path(broken, "metrics.jsonl")
+    while child.poll() is None and not (log.exists() and '"step": 10' in log.read_text()):
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()

@@ -118,7 +118,7 @@ def test_resume_wants_the_same_videos(tmp_path):
 
 def test_an_older_run_without_its_videos_resumes_with_a_warning(tmp_path):
     started(tmp_path)
-    with pytest.warns(UserWarning, match="does not say which videos"):
+    with pytest.warns(UserWarning, match="did not store the videos"):
         run = RunFolder.create(
             tmp_path, task="actions", settings=Settings(), resume=True, videos=VIDEOS
         )
