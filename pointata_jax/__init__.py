@@ -1,7 +1,7 @@
 """PointATA-JAX: point-cloud video understanding by aligning, then adapting a frozen 3D transformer.
 
-The names below are loaded on first use, so that importing the package stays quick and the models
-run where the data or optimal-transport libraries are not installed:
+The names below are imported on first use. Importing the package is therefore fast, and the models
+run where the libraries for data or optimal transport are not installed:
 
   load_backbone(path)     a pre-trained 3D backbone and its configuration
   PointATA, PointATAConfig    the adapted model, a Flax module, and its settings
@@ -34,7 +34,7 @@ __all__ = [
     "load_run",
 ]
 
-_HOME = {
+_MODULE_OF = {
     "PRESETS": "pointata_jax.models.point_mae",
     "BackboneConfig": "pointata_jax.models.point_mae",
     "PointATA": "pointata_jax.models.pointata",
@@ -45,12 +45,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_HOME))
+    return sorted(set(globals()) | set(_MODULE_OF))

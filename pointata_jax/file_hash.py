@@ -1,20 +1,21 @@
-"""The hash by which runs, source banks and conversions remember a file."""
+"""The hash that runs, source banks and conversions record of a file."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 
-from pointata_jax.errors import InputError
+from pointata_jax.errors import inaccessible_file
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, read in pieces; `InputError` where it cannot be read."""
+    """SHA-256 of a file as hexadecimal digits, read in blocks.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(
-            f"{os.fspath(path)} cannot be read ({error.strerror or error}): look at its rights and "
-            "at the disk."
-        ) from error
+        raise inaccessible_file(path, error, "check its path and the disk") from error

@@ -1,1 +1,1 @@
-"""What a point-cloud video is and how it becomes clips: schema, windows, the input pipeline."""
+"""Point-cloud videos and the clips cut from them: schema, windows, the input pipeline."""

@@ -1,4 +1,4 @@
-"""Reads arrays of numbers from npz and npy files; pickles are refused and damage is named."""
+"""Reads arrays from npz and npy files; pickled Python objects are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from pointata_jax.errors import InputError
 
 
 def read_npz(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarray, ...]:
-    """The arrays `keys` of an npz file; InputError if it is missing, damaged or lacks one."""
+    """Reads the arrays `keys` of an npz file, in this order.
+
+    Raises:
+      InputError: the file is missing or damaged, or lacks one of the arrays.
+    """
     arrays = read_arrays(path, keys)
     missing = [key for key in keys if key not in arrays]
     if missing:
@@ -23,52 +27,67 @@ def read_npz(path: str | Path, keys: Sequence[str]) -> tuple[np.ndarray, ...]:
 def read_arrays(
     path: str | Path, keys: Sequence[str] | None = None, *, damaged: str = DAMAGED
 ) -> dict[str, np.ndarray]:
-    """Those of the arrays `keys` (None: all) that an npz file holds.
+    """Reads arrays of an npz file by name; names that the file lacks are left out.
 
     Args:
       path: the file.
-      keys: names of arrays.
-      damaged: the sentence about a damaged file, see `file_faults.unreadable`.
+      keys: names of the arrays, None for all.
+      damaged: message template for a damaged file, the `sentence` of `file_faults.unreadable`.
 
     Raises:
-      InputError: the file is missing or damaged, no npz file, or holds Python objects there.
+      InputError: the file is missing, damaged or not an npz file, or one of these arrays holds
+        Python objects.
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load(path) leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.lib.npyio.NpzFile):
                 wanted = archive.files if keys is None else keys
                 arrays = {key: archive[key] for key in wanted if key in archive.files}
                 if all(isinstance(array, np.ndarray) for array in arrays.values()):
                     return arrays
-                raise ValueError("a member is no array")
-            raise ValueError("it is no npz file")
+                raise ValueError("a member is not an array")
+            raise ValueError("it is not an npz file")
     except Exception as error:
-        if isinstance(error, TypeError):  # Of an npy file: an array is no context.
-            error = ValueError("it is no npz file of arrays")
+        if isinstance(error, TypeError):  # An npy file: an array is not a context manager.
+            error = ValueError("it is not an npz file of arrays")
         raise unreadable(path, error, sentence=damaged) from None
 
 
 def read_npy(path: str | Path, *, damaged: str = DAMAGED) -> np.ndarray:
-    """The array of an npy file; InputError if it is missing or damaged.
+    """Reads the array of an npy file.
 
     Args:
       path: the file.
-      damaged: the sentence about a damaged file, see `file_faults.unreadable`.
+      damaged: message template for a damaged file, the `sentence` of `file_faults.unreadable`.
+
+    Raises:
+      InputError: the file is missing, damaged or not an npy file.
     """
     path = Path(path)
     try:
-        array = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
     except Exception as error:
         raise unreadable(path, error, sentence=damaged) from None
     if not isinstance(array, np.ndarray):
-        array.close()
         raise InputError(f"{path} is not an npy file of one array; copy it again.")
     return array
 
 
 def check_numbers(array: np.ndarray, kinds: str, what: str, where: str | Path) -> None:
-    """InputError unless the dtype of an array is of one of NumPy's `kinds`, such as "f" or "iu"."""
+    """Checks the dtype of an array.
+
+    Args:
+      array: the array.
+      kinds: allowed values of `array.dtype.kind`, such as "f" or "iu".
+      what: what the values are, in the plural, for the message.
+      where: the file that they come from, for the message.
+
+    Raises:
+      InputError: the dtype is of another kind.
+    """
     if array.dtype.kind not in kinds:
         names = {"f": "floating-point numbers", "iu": "integers"}
         raise InputError(
@@ -77,10 +96,10 @@ def check_numbers(array: np.ndarray, kinds: str, what: str, where: str | Path) -
 
 
 def as_floats(array: np.ndarray) -> np.ndarray:
-    """Numbers as floats that hold each exactly, for `schema.make_example` to center and store.
+    """Converts numbers to a floating-point type that holds each of them, for `make_example`.
 
-    float16 and float32 stay what they are, so that it can see how coarse they were; integers of 16
-    bits become float32; wider integers and floats float64.
+    float16 and float32 are kept, because `schema.make_example` checks the resolution of the stored
+    type. Integers of up to 16 bits become float32. Wider integers and floats become float64.
     """
     if array.dtype.kind == "f" and array.dtype.itemsize <= 4:
         return array.astype(array.dtype.newbyteorder("="))

@@ -1,6 +1,6 @@
-"""From videos to clips, in NumPy: windows, merging, sampling, normalization, augmentation.
+"""Cuts clips from videos, in NumPy: windows, merging, sampling, normalization, augmentation.
 
-A clip is float32 `[T, N, 3+C]`. It has one center and one scale for all its frames: centering or
+A clip is float32 `[T, N, 3+C]`. All its frames share one center and one scale, because centering or
 scaling each frame would erase the motion of the body through the room.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.data.schema import Kind
@@ -19,10 +20,10 @@ from pointata_jax.errors import InputError
 AXES = ("x", "y", "z")
 
 ORDERS = ("ordered", "repeated", "shuffled", "reversed")
-"""Orders of frames that `reorder_frames` knows."""
+"""Values of `order` in `reorder_frames`."""
 
 CHANNEL_LIMIT = 4.0
-"""Standardized channels are clipped to ± this."""
+"""Standardized channels are clipped to ±`CHANNEL_LIMIT`."""
 
 _SMALLEST_SCALE = 1e-6
 
@@ -32,43 +33,44 @@ class ClipConfig:
     """How windows are cut from videos and turned into clips.
 
     Attributes:
-      frames: T, frames of a clip.
-      frame_merge: neighboring sensor frames joined into one frame of the clip. Sparse radar needs
-        it.
-      stride: sensor frames between the starts of training windows. More than a window counts as
-        one window, so that no frame lies between two.
+      frames: number T of frames of a clip.
+      frame_merge: number of consecutive sensor frames that are merged into one frame of the clip,
+        for sparse sensors such as radar.
+      stride: sensor frames between the starts of training windows. A stride longer than a window
+        is reduced to the window, so that every frame lies in a window.
       eval_stride: the same for evaluation. `frames * frame_merge` gives windows that do not
         overlap.
       last_window: what happens to the frames after the last whole stride. "add": one more window,
         which ends with the video. "drop": they lie in no window (the published rule of some data
-        sets with a label per clip; refused where frames or points carry the labels).
-      points: N, points of every frame after sampling.
+        sets with a label per clip; an error where frames or points carry the labels).
+      points: number N of points of every frame after sampling.
       channels: names of the extra columns to use, in this order. Empty: coordinates only.
       channel_mean: mean of each channel over the training videos (see `with_statistics`).
       channel_std: spread of each channel over the training videos.
-      center: of a clip: "median" or "mean" of all its points.
-      scale: radius of a clip: "max" (the largest) or "p95" (the 95th percentile, for data with
-        outliers).
-      radius_limit: with "p95", points farther than this many radii are pulled in to it.
+      center: center of a clip: the "median" or the "mean" of all its points.
+      scale: radius of a clip: "max" (the largest distance from the center) or "p95" (the 95th
+        percentile of the distances, for data with outliers).
+      radius_limit: with "p95", points farther from the center than this many radii are moved to
+        that distance.
       short_clip_policy: what happens to videos with fewer frames than a window. "drop": they are
         left out (the published rule of MSR-Action3D). "repeat": their frames are repeated evenly to
-        fill one window. Where frames or points carry the labels, "repeat" always holds, since every
-        label counts.
+        fill one window. Where frames or points carry the labels, "repeat" is always used, because
+        every label is evaluated.
       scale_min: smallest factor that training scales a clip by.
-      scale_max: largest factor.
-      scale_axes: "each": a factor for each axis. "all": one factor for all.
-      scale_about: what scaling leaves in place: the center of the "clip" or of its "first frame".
-      yaw_max: training rotates the clip about the up axis by an angle from `yaw_min` to this, in
-        degrees.
-      yaw_min: in degrees. None: -`yaw_max`.
+      scale_max: largest factor that training scales a clip by.
+      scale_axes: "each": one factor for each axis. "all": one factor for all axes.
+      scale_about: fixed point of the scaling: the center of the "clip" or of its "first frame".
+      yaw_max: largest angle that training rotates the clip by about the up axis, in degrees.
+      yaw_min: smallest such angle, in degrees. None: -`yaw_max`.
       up_axis: the axis that points up.
       rotation_std: standard deviation of a small rotation about each of the three axes in training,
-        in degrees. Angles beyond three deviations are cut to that.
+        in degrees. Angles are clipped to three standard deviations.
       jitter_std: standard deviation of the noise that training adds to coordinates, in units of the
         clip's radius.
-      mirror_axis: axis that training mirrors in half of the clips, "" for none. Off by default: a
-        mirrored action can be another action. "first point" is what several published loaders do
-        where they mean an axis: they reflect point 0 of every frame through the center.
+      mirror_axis: axis along which training mirrors half of the clips, "" for none. Off by default,
+        because a mirrored action can be another action. "first point" repeats what several
+        published loaders do instead of mirroring an axis: they reflect point 0 of every frame
+        through the center.
       point_dropout: largest share of the points of a frame that training replaces by the frame's
         first point.
     """
@@ -119,8 +121,8 @@ class ClipConfig:
                 )
         if not 0 < self.scale_min <= self.scale_max:
             raise InputError(
-                f"scale_min {self.scale_min} and scale_max {self.scale_max} must be positive "
-                "and in this order."
+                "scale_min must be positive and at most scale_max; they are "
+                f"{self.scale_min} and {self.scale_max}."
             )
         if self.radius_limit <= 0 or min(self.jitter_std, self.yaw_max, self.rotation_std) < 0:
             raise InputError(
@@ -132,19 +134,27 @@ class ClipConfig:
                 f"point_dropout is {self.point_dropout}: give a share from 0 to below 1."
             )
         if len(set(self.channels)) != len(self.channels):
-            raise InputError(f"The channels {', '.join(self.channels)} name one of them twice.")
+            raise InputError(f"The channels {', '.join(self.channels)} contain a name twice.")
         if len(self.channel_mean) != len(self.channel_std) or (
             self.channel_mean and len(self.channel_mean) != len(self.channels)
         ):
             raise InputError(
-                f"channel_mean and channel_std need one value for each of the channels "
+                f"channel_mean and channel_std must have one value for each of the channels "
                 f"{self.channels}, or none."
             )
 
     @property
     def window(self) -> int:
-        """Sensor frames of a window."""
+        """Number of sensor frames of a window."""
         return self.frames * self.frame_merge
+
+    def check_statistics(self) -> None:
+        """InputError if there are channels without a mean and a spread."""
+        if len(self.channel_mean) != len(self.channels):
+            raise InputError(
+                f"The channels {self.channels} have no training statistics; call "
+                "`config.with_statistics(channel_statistics(training_videos))` first."
+            )
 
     def with_statistics(self, statistics: ChannelStatistics) -> ClipConfig:
         """This configuration with the mean and spread of its channels filled in."""
@@ -158,55 +168,73 @@ class ClipConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ChannelStatistics:
-    """Robust mean and spread of extra channels over the training videos, one value per channel."""
+    """Robust mean and spread of extra channels over the training videos.
+
+    Attributes:
+      channels: names of the channels.
+      mean: mean of each channel.
+      std: spread of each channel (see `robust_statistics`).
+    """
 
     channels: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def position(self, name: str) -> int:
-        """Index of a channel; InputError if there are no statistics for it."""
+        """Index of the channel `name`; InputError if there are no statistics of it."""
         if name not in self.channels:
-            raise InputError(f"No statistics for channel {name!r}; there are {self.channels}.")
+            raise InputError(
+                f"There are no statistics of the channel {name!r}, only of {self.channels}."
+            )
         return self.channels.index(name)
 
 
 def robust_statistics(
-    values: np.ndarray, channels: Sequence[str], *, tail: float = 0.1
+    values: Float[np.ndarray, "m c"], channels: Sequence[str], *, tail: float = 0.1
 ) -> ChannelStatistics:
-    """Mean and spread of channels `[M, C]`, blind to wild values.
+    """Mean and spread of channels, robust to outliers.
 
-    Values beyond the `tail` and `100 - tail` percentiles count as these percentiles. The spread is
-    the deviation, but at least so large that the range between the percentiles survives clipping
-    to ±`CHANNEL_LIMIT`: a radar's velocity is zero nine times out of ten, and divided by
-    its tiny deviation only its sign would be left.
+    Values beyond the `tail` and `100 - tail` percentiles are clipped to these percentiles first.
+    The spread is the standard deviation, but at least large enough that the whole range between the
+    percentiles lies within ±`CHANNEL_LIMIT` after standardization. Otherwise a channel that is
+    mostly zero, such as a radar's velocity, would be reduced to its sign.
+
+    Args:
+      values: values of the channels, a row per point.
+      channels: names of the channels.
+      tail: share of values to clip on each side, in percent.
+
+    Raises:
+      InputError: there are no points.
     """
     channels = tuple(channels)
     values = np.asarray(values, np.float64).reshape(-1, len(channels))
     if not channels:
         return ChannelStatistics((), (), ())
     if not len(values):
-        raise InputError(f"There are no points to take the statistics of channels {channels} from.")
+        raise InputError(
+            f"There are no points to compute statistics of the channels {channels} from."
+        )
     low, high = np.percentile(values, [tail, 100 - tail], axis=0)
-    tamed = np.clip(values, low, high)
-    mean = tamed.mean(axis=0)
-    std = np.maximum(tamed.std(axis=0), np.maximum(high - mean, mean - low) / CHANNEL_LIMIT)
+    clipped = np.clip(values, low, high)
+    mean = clipped.mean(axis=0)
+    std = np.maximum(clipped.std(axis=0), np.maximum(high - mean, mean - low) / CHANNEL_LIMIT)
     std = np.where(std > 0, std, 1.0)
     return ChannelStatistics(channels, tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def window_starts(
     num_frames: int, config: ClipConfig, stride: int, kind: Kind = "clip"
-) -> np.ndarray:
-    """First sensor frames of the windows of a video of `num_frames`, int32, ascending.
+) -> Int[np.ndarray, " windows"]:
+    """First sensor frame of each window of a video, int32, ascending.
 
-    Every frame lies in a window. Where a clip carries one label, `config.short_clip_policy` and
-    `config.last_window` may leave frames out.
+    Every frame lies in a window, except where a clip carries one label and
+    `config.short_clip_policy` or `config.last_window` drops frames.
 
     Args:
-      num_frames: of the video.
-      config: length of a window, and what becomes of short videos and last frames.
-      stride: frames between starts; at most a window counts.
+      num_frames: number of sensor frames of the video.
+      config: length of a window, and what happens to short videos and last frames.
+      stride: sensor frames between starts, reduced to the length of a window.
       kind: what carries a label.
 
     Raises:
@@ -214,11 +242,11 @@ def window_starts(
     """
     if kind != "clip" and config.last_window == "drop":
         raise InputError(
-            f"last_window='drop' would leave labels of {kind}s unscored: set last_window='add'."
+            f"last_window='drop' would leave labels of {kind}s unscored; set last_window='add'."
         )
     if num_frames < config.window:
-        kept = num_frames > 0 and (config.short_clip_policy == "repeat" or kind != "clip")
-        return np.zeros(int(kept), np.int32)
+        repeated = num_frames > 0 and (config.short_clip_policy == "repeat" or kind != "clip")
+        return np.zeros(int(repeated), np.int32)
     last = num_frames - config.window
     starts = np.arange(0, last + 1, min(stride, config.window), dtype=np.int32)
     if config.last_window == "add" and starts[-1] != last:
@@ -226,44 +254,52 @@ def window_starts(
     return starts
 
 
-def clip_frames(num_frames: int, start: int, config: ClipConfig) -> np.ndarray:
-    """Sensor frames that make each frame of a clip, int32 `[T, frame_merge]`.
+def clip_frames(
+    num_frames: int, start: int, config: ClipConfig
+) -> Int[np.ndarray, "t frame_merge"]:
+    """The sensor frames that are merged into each frame of a clip, int32.
 
     Args:
-      num_frames: of the video; one shorter than the window has its frames repeated evenly.
+      num_frames: number of sensor frames of the video. The frames of a video shorter than a window
+        are repeated evenly.
       start: first sensor frame of the window.
       config: frames and frame_merge.
+
+    Raises:
+      InputError: the window does not lie in the video.
     """
     frames = start + np.arange(config.window)
     if num_frames < config.window:
         frames = np.arange(config.window) * num_frames // config.window
     elif start < 0 or frames[-1] >= num_frames:
         raise InputError(
-            f"A window of {config.window} frames from frame {start} leaves a video of "
+            f"A window of {config.window} frames from frame {start} does not lie in a video of "
             f"{num_frames} frames."
         )
     return frames.reshape(config.frames, config.frame_merge).astype(np.int32)
 
 
-def frame_slices(offsets: np.ndarray, start: int, config: ClipConfig) -> np.ndarray:
-    """Ranges of points that make each frame of a clip, int `[T, 2]`.
+def frame_slices(
+    offsets: Int[np.ndarray, " offsets"], start: int, config: ClipConfig
+) -> Int[np.ndarray, "t 2"]:
+    """Range of points of each frame of a clip: the first one, and the one after the last.
 
     Args:
-      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      offsets: index of the first point of each sensor frame, then the number of points, `[F+1]`.
       start: first sensor frame of the window.
-      config: see `clip_frames`.
+      config: frames and frame_merge.
     """
-    # Frame numbers never fall, so merged neighbors are one contiguous range of points.
+    # Merged sensor frames are consecutive, so their points are one contiguous range.
     groups = clip_frames(len(offsets) - 1, start, config)
     return np.stack([offsets[groups[:, 0]], offsets[groups[:, -1] + 1]], axis=1)
 
 
-def sample_indices(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws `count` of `size` points in random order, int64 `[count]`.
+def sample_indices(size: int, count: int, rng: np.random.Generator) -> Int[np.ndarray, " count"]:
+    """Draws `count` of `size` points in random order, int64.
 
-    More points than needed: a random subset without replacement. Fewer: every point, then the same
-    again in the same order; no point is drawn twice more often than another. The search for
-    neighbors passes the copies over (`ops.repeated_points`).
+    With `size > count`, a random subset without replacement. Otherwise a random permutation of all
+    points, repeated until `count` is reached, so that the numbers of copies differ by one at most.
+    Neighbor searches skip the copies (`ops.repeated_points`).
     """
     if size < 1:
         raise InputError("A frame without points cannot be sampled.")
@@ -273,36 +309,41 @@ def sample_indices(size: int, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def evaluation_rng(start: int, seed: int = 0) -> np.random.Generator:
-    """The random source that draws the points of the window at `start` wherever nothing is trained.
+    """The generator that samples the points of the window at `start` in evaluation and prediction.
 
-    It knows neither the name of the video nor the data set, so that the same frames give the same
-    clip in every run, order and subset, in an evaluation and in a prediction.
+    It depends neither on the name of the video nor on the data set, so that the same frames give
+    the same clip in every run, order and subset.
     """
     return np.random.default_rng((seed, start))
 
 
 def sample_clip(
-    points: np.ndarray,
-    offsets: np.ndarray,
+    points: Float[np.ndarray, "total columns"],
+    offsets: Int[np.ndarray, " offsets"],
     start: int,
     config: ClipConfig,
     rng: np.random.Generator,
-) -> np.ndarray:
-    """Indices into `points` of the sampled points of one window, int64 `[T, N]`.
+) -> Int[np.ndarray, "t n"]:
+    """Indices into `points` of the sampled points of one window, int64.
 
-    Indices, not points: labels of points can follow them.
+    Indices instead of points, so that labels of points can be sampled with them.
 
     Args:
-      points: all points of the video `[ΣN, C]`.
-      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      points: all points of the video.
+      offsets: index of the first point of each sensor frame, then the number of points, `[F+1]`.
       start: first sensor frame of the window.
       config: frames, frame_merge and points.
-      rng: random source of the draw.
+      rng: random generator.
+
+    Raises:
+      InputError: `offsets` reaches beyond the points, a frame has no points, or the window does not
+        lie in the video.
     """
     slices = frame_slices(offsets, start, config)
     if slices[-1, 1] > len(points):
         raise InputError(
-            f"The frame sizes ask for {slices[-1, 1]} points, there are {len(points)}."
+            f"The frame sizes add up to at least {slices[-1, 1]} points, but there are "
+            f"{len(points)}."
         )
     return np.stack(
         [low + sample_indices(int(high - low), config.points, rng) for low, high in slices]
@@ -310,20 +351,24 @@ def sample_clip(
 
 
 def normalize_clip(
-    coordinates: np.ndarray,
+    coordinates: Float[np.ndarray, "t n 3"],
     *,
     center: str = "median",
     scale: str = "max",
     radius_limit: float = 1.2,
-) -> np.ndarray:
-    """Moves and scales a whole clip `[T, N, 3]` into the unit sphere, float32.
+) -> Float[np.ndarray, "t n 3"]:
+    """Moves and scales a whole clip into the unit sphere, float32.
 
-    The center is the median or the mean of all points. "max" divides by the largest radius. "p95"
-    takes the 95th percentile r of the radii, pulls points farther than `radius_limit`·r in to that
-    radius along their own direction, and divides by `radius_limit`·r.
+    Args:
+      coordinates: the clip.
+      center: the "median" or the "mean" of all points.
+      scale: "max" divides by the largest radius. "p95" takes the 95th percentile r of the radii,
+        moves points beyond `radius_limit`·r to that radius along their own direction, and divides
+        by `radius_limit`·r.
+      radius_limit: see "p95".
     """
     rows = coordinates.reshape(-1, 3)
-    # A sum over many rows in float32 loses digits; a median is one of them.
+    # A mean of many rows in float32 loses digits, a median does not.
     middle = np.median(rows, axis=0) if center == "median" else rows.mean(0, dtype=np.float64)
     centered = coordinates - middle.astype(coordinates.dtype, copy=False)
     radius = np.sqrt(np.einsum("tnc,tnc->tn", centered, centered))[..., None]
@@ -333,35 +378,37 @@ def normalize_clip(
     return (centered / np.maximum(radius, limit)).astype(np.float32)
 
 
-def standardize_channels(channels: np.ndarray, config: ClipConfig) -> np.ndarray:
-    """Channels `[..., C]` by the training statistics in `config`, clipped to ±`CHANNEL_LIMIT`."""
-    if len(config.channel_mean) != len(config.channels):
-        raise InputError(
-            f"The channels {config.channels} have no training statistics: call "
-            "`config.with_statistics(channel_statistics(training_videos))` first."
-        )
+def standardize_channels(
+    channels: Float[np.ndarray, "... c"], config: ClipConfig
+) -> Float[np.ndarray, "... c"]:
+    """Standardizes channels with the statistics in `config` and clips them to ±`CHANNEL_LIMIT`.
+
+    Raises:
+      InputError: `config` has no statistics.
+    """
+    config.check_statistics()
     mean = np.asarray(config.channel_mean, np.float32)
     std = np.asarray(config.channel_std, np.float32)
     return np.clip((channels - mean) / std, -CHANNEL_LIMIT, CHANNEL_LIMIT).astype(np.float32)
 
 
 def augment_clip(
-    coordinates: np.ndarray,
+    coordinates: Float[np.ndarray, "t n 3"],
     config: ClipConfig,
     rng: np.random.Generator,
-    chosen: np.ndarray | None = None,
-) -> np.ndarray:
-    """Random changes of a normalized clip `[T, N, 3]`, the same for all its frames but the noise.
+    chosen: Int[np.ndarray, "t n"] | None = None,
+) -> Float[np.ndarray, "t n 3"]:
+    """Augments a normalized clip as `config` says: scales, mirrors and rotates it, and adds noise.
 
-    Factors, a mirrored axis, turns, noise: each as `config` asks. Factors above 1 may take points
-    out of the unit sphere, as they do in the pre-training of the backbones.
+    One linear map is used for all frames; the noise is drawn for each point. Scales above 1 can
+    move points out of the unit sphere, as in the pre-training of the backbones.
 
     Args:
       coordinates: the clip.
-      config: what is changed, and how much.
-      rng: random source.
-      chosen: which point of the video each one is, int `[T, N]`: copies of one point get the same
-        noise and so stay copies. None where all are different.
+      config: the augmentations and their sizes.
+      rng: random generator.
+      chosen: index of each point in the video. Copies of one point get the same noise and so stay
+        copies. None if all points are different.
     """
     up = AXES.index(config.up_axis)
     count = 3 if config.scale_axes == "each" else 1
@@ -393,17 +440,23 @@ def augment_clip(
     return changed.astype(np.float32, copy=False)
 
 
-def drop_points(chosen: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Replaces up to `share` of the drawn points of a clip `[T, N]` by the first of their frame.
+def drop_points(
+    chosen: Int[np.ndarray, "t n"], share: float, rng: np.random.Generator
+) -> Int[np.ndarray, "t n"]:
+    """Replaces up to `share` of the sampled points of each frame by the first point of the frame.
 
-    How many is drawn once for the clip, which ones for every frame.
+    The probability is drawn once per clip, from 0 to `share`; the points are drawn for each frame.
     """
     dropped = rng.random(chosen.shape) < rng.uniform(0, share)
     return np.where(dropped, chosen[:, :1], chosen)
 
 
 def channel_positions(columns: Sequence[str], config: ClipConfig) -> tuple[int, ...]:
-    """Columns of the data set that hold the channels of `config`; InputError for an unknown one."""
+    """Indices of the columns of the data set that hold the channels of `config`.
+
+    Raises:
+      InputError: the data set has no such column beside x, y and z.
+    """
     columns = tuple(columns)
     for name in config.channels:
         if name not in columns[3:]:
@@ -414,33 +467,33 @@ def channel_positions(columns: Sequence[str], config: ClipConfig) -> tuple[int, 
 
 
 def make_clip(
-    points: np.ndarray,
-    offsets: np.ndarray,
+    points: Float[np.ndarray, "total columns"],
+    offsets: Int[np.ndarray, " offsets"],
     start: int,
     config: ClipConfig,
     columns: Iterable[int],
     rng: np.random.Generator,
     *,
     augment: bool,
-    labels: np.ndarray | int = 0,
+    labels: Int[np.ndarray, "*labels"] | int = 0,
     kind: Kind = "clip",
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Float[np.ndarray, "t n channels"], Int[np.ndarray, "*clip_labels"]]:
     """One window of a video as a clip and its labels.
 
     Args:
-      points: all points of the video `[ΣN, C]`, coordinates first.
-      offsets: first point of each sensor frame and the number of points, `[F+1]`.
+      points: all points of the video, coordinates first.
+      offsets: index of the first point of each sensor frame, then the number of points, `[F+1]`.
       start: first sensor frame of the window.
-      config: the clip's form.
+      config: the form of the clip.
       columns: columns of `points` that are the channels of `config` (`channel_positions`).
-      rng: random source of sampling and augmentation.
-      augment: apply `augment_clip`, for training.
-      labels: of the video, of its frames `[F]` or of its points `[ΣN]`, by `kind`.
+      rng: random generator of sampling and augmentation.
+      augment: apply `augment_clip` and `drop_points`, for training.
+      labels: label of the video, of its frames `[F]` or of its points `[ΣN]`, by `kind`.
       kind: what carries a label.
 
     Returns:
-      float32 `[T, N, 3+C]` and int32 `[]`, `[T]` (of merged frames that of the first) or
-      `[T, N]`.
+      The clip, float32 `[T, N, 3+C]`, and its labels, int32 `[]`, `[T]` (a merged frame has the
+      label of its first sensor frame) or `[T, N]`.
     """
     chosen = sample_clip(points, offsets, start, config, rng)
     if augment and config.point_dropout > 0:
@@ -467,17 +520,19 @@ def make_clip(
     return np.concatenate([coordinates, channels], axis=-1), labels
 
 
-def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
-    """Takes time away from clips `[B, T, N, C]`, to see whether a model uses it.
+def reorder_frames(
+    clips: Float[np.ndarray, "b t n c"], order: str, seed: int = 0
+) -> Float[np.ndarray, "b t n c"]:
+    """Changes the order of the frames of clips, to test whether a model uses time.
 
     Args:
-      clips: any batch.
+      clips: a batch of clips.
       order: one of `ORDERS`: "ordered" (unchanged), "repeated" (the middle frame T times),
         "shuffled" (one permutation per clip) or "reversed".
-      seed: of the permutations.
+      seed: seed of the permutations.
 
     Raises:
-      InputError: another order.
+      InputError: an unknown order.
     """
     count, frames = clips.shape[:2]
     if order == "ordered":
@@ -489,4 +544,4 @@ def reorder_frames(clips: np.ndarray, order: str, seed: int = 0) -> np.ndarray:
     if order == "shuffled":
         rng = np.random.default_rng(seed)
         return np.stack([clips[i, rng.permutation(frames)] for i in range(count)])
-    raise InputError(f"unknown order of frames {order!r}: choose one of {', '.join(ORDERS)}.")
+    raise InputError(f"Unknown order of frames {order!r}; use one of {', '.join(ORDERS)}.")

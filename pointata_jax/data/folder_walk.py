@@ -1,18 +1,16 @@
-"""The one walk through folders of data that all readers use, and what it leaves out.
+"""Finds the files below a folder, for all readers of data sets, with one set of rules.
 
-A reader that lists a folder by itself soon passes over a linked folder, takes the copies that an
-editor hides for data, or trips over a broken link. So the rules are here, once:
+- Links to files and folders are followed. Each real folder is read once. If several names lead to
+  it, the name that is not a link is used, else the first one in order. Links to a parent of the
+  walked folder would lead out of the data and are left out.
+- Several names of one file are several files, because some stores keep equal contents only once.
+- Hidden entries, and entries that operating systems and editors create, are left out.
+- File name endings are compared case-insensitively.
+- A broken link is an error if it may have led to data, that is if it has a wanted ending or no
+  ending (as folders have). Other broken links are left out.
+- A folder that cannot be read is an error.
 
-- Links are followed, to files and to folders. Each real folder is read once: where several names
-  lead to it, the one that is no link wins, else the first in order. So a link to a folder above is
-  harmless. Links to a folder around the walked one lead out of the data and are left out too.
-  Several names of one file are several files, for stores that keep equal contents once have them.
-- Entries that are hidden, or that an operating system or editor puts beside data, are left out.
-- Endings are compared without regard to case.
-- A link that leads nowhere is an error where it may stand for data (a wanted ending, or none, as
-  folders have); others are left out. A folder that cannot be read is an error.
-
-What is left out is kept by reason, and `Walk.report` says it in a sentence.
+`Walk.skipped` holds the entries that were left out, and `Walk.report` warns about them.
 """
 
 from __future__ import annotations
@@ -41,15 +39,17 @@ REASONS: dict[str, str] = {
     FOREIGN: "files of kinds that are not read here",
     OTHER: "other files",
 }
-"""Why a walk leaves something out (keys of `Walk.skipped`), and the words for it."""
+"""Reasons to leave an entry out, the keys of `Walk.skipped`, and their descriptions."""
 
 DATA_SUFFIXES = frozenset(
     ".npz .npy .bin .h5 .hdf5 .mat .pkl .pickle .pt .pth .csv .tsv .xyz .pts .asc .off .obj .ply "
     ".stl .pcd .las .laz .e57 .glb .gltf .fbx .dae .3ds .wrl .bag .mcap .parquet .feather .zip "
     ".tar .tgz .gz .bz2 .xz .zst .7z .rar".split()
 )
-"""Endings of files that may hold clouds, meshes or arrays, unpacked or not. (.txt and .json are as
-often notes beside data.)"""
+"""Endings of files that may hold clouds, meshes or arrays, also in archives.
+
+Not .txt and .json, which are often notes beside the data.
+"""
 
 _SYSTEM_NAMES = frozenset(
     (
@@ -69,15 +69,14 @@ _SYSTEM_NAMES = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Walk:
-    """What is below a folder.
+    """The files below a folder.
 
     Attributes:
-      folder: where the walk began.
-      files: the files that were asked for, sorted part by part of their paths, by the names under
-        which they were found.
-      skipped: by reason (a key of `REASONS`), the paths that were left out, sorted; reasons without
-        a path are not there.
-      closed: the folders that were not entered because `enter` refused their names, sorted.
+      folder: the folder that was walked.
+      files: the files found, sorted by the parts of their paths. Links keep their own names.
+      skipped: the paths that were left out, sorted, by reason (a key of `REASONS`). Reasons without
+        a path are missing.
+      closed: the folders that were not entered because `enter` rejected their names, sorted.
     """
 
     folder: Path
@@ -86,13 +85,13 @@ class Walk:
     closed: tuple[Path, ...] = ()
 
     def sentence(self, *, foreign: bool = True) -> str:
-        """What was left out and may matter, in one sentence; empty if nothing was.
+        """One sentence about the entries that were left out and may be data, or "".
 
-        Ordinary files that were not asked for, such as a README, do not matter.
+        Files of other kinds, such as a README, are not mentioned.
 
         Args:
-          foreign: whether files of kinds that are not read here matter; not in an archive that has
-            them by nature.
+          foreign: also mention data files of kinds that are not read here. False for archives that
+            contain such files.
         """
         parts = []
         for reason in (HIDDEN, REPEATED, BROKEN, SPECIAL, FOREIGN):
@@ -107,16 +106,39 @@ class Walk:
         return f"Left out below {self.folder} were {'; '.join(parts)}." if parts else ""
 
     def report(self, *, foreign: bool = True, stacklevel: int = 1) -> None:
-        """Warns (UserWarning) with `sentence`, if there is one.
+        """Issues `sentence` as a UserWarning, unless it is empty.
 
         Args:
           foreign: see `sentence`.
-          stacklevel: as of `warnings.warn`, counted from the caller of this method. With 1, a
-            reader that walks a folder twice in a run is heard once.
+          stacklevel: as in `warnings.warn`, counted from the caller of this method. With 1, Python
+            shows the warning once if a reader walks the same folder twice.
         """
         sentence = self.sentence(foreign=foreign)
         if sentence:
             warnings.warn(sentence, UserWarning, stacklevel=stacklevel + 1)
+
+    def files_in_place(
+        self, accepts: Callable[[tuple[str, ...]], object], expected: str, *, stacklevel: int = 1
+    ) -> list[Path]:
+        """The files in expected folders; a UserWarning counts the others.
+
+        Args:
+          accepts: whether a file belongs in a folder, given as its path from `folder` in parts.
+          expected: the folders where files belong, for the warning, such as "<class>/train".
+          stacklevel: see `report`.
+        """
+        kept, misplaced = [], []
+        for path in self.files:
+            place = path.relative_to(self.folder).parts[:-1]
+            (kept if accepts(place) else misplaced).append(path)
+        if misplaced:
+            warnings.warn(
+                f"{len(misplaced)} files below {self.folder} are not in {expected} and were left "
+                f"out, such as {misplaced[0]}.",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+        return kept
 
 
 def walk_files(
@@ -127,19 +149,18 @@ def walk_files(
     depth: int | None = None,
     enter: Callable[[str], object] | None = None,
 ) -> Walk:
-    """The files below a folder at any depth; see the head of this file for the rules.
+    """Finds the files below a folder; the docstring of this module has the rules.
 
     Args:
-      folder: where to begin.
-      suffixes: endings of the files to find, with their dot, such as ".npz" or "_depth.png"; None
-        for all files.
-      names: of the files with such an ending, those whose name it accepts.
-      depth: folders to go through at most; 1 stays in `folder`.
-      enter: only sub-folders whose name it accepts are entered; the others are in `Walk.closed`.
+      folder: the folder.
+      suffixes: endings of the files to find, such as ".npz" or "_depth.png". None for all files.
+      names: whether to take a file with such an ending, by its name. None takes all.
+      depth: largest number of levels to read; 1 reads `folder` alone. None reads all.
+      enter: whether to enter a sub-folder, by its name. Rejected ones are in `Walk.closed`.
 
     Raises:
-      InputError: the folder is missing, or it or one below cannot be read, or a link that leads
-        nowhere stands where data may be.
+      InputError: the folder is missing, it or a sub-folder cannot be read, or a link that may have
+        led to data is broken.
     """
     folder = Path(folder)
     wanted = None if suffixes is None else tuple(suffix.lower() for suffix in suffixes)
@@ -155,22 +176,22 @@ def walk_files(
         what = "does not exist" if root is None else "is a file, expected a folder"
         raise InputError(f"The data folder {folder} {what}.")
     seen = {(root.st_dev, root.st_ino)}
-    around = _identities_around(folder)
-    open_folders: list[tuple[str, ...]] = [()]
+    parents = _parent_identities(folder)
+    pending: list[tuple[str, ...]] = [()]
     links: list[tuple[str, ...]] = []
-    while open_folders or links:
-        # Folders under their own names come first, so that no link takes their place.
-        if not open_folders:
+    while pending or links:
+        # Links come last, so that a folder is found under its own name if it has one.
+        if not pending:
             links.sort(reverse=True)
             parts = links.pop()
-            if _enter(folder.joinpath(*parts), seen, around):
-                open_folders.append(parts)
+            if _mark_seen(folder.joinpath(*parts), seen, parents):
+                pending.append(parts)
             else:
                 leave_out(REPEATED, parts)
             continue
-        above = open_folders.pop()
-        for entry in _entries(folder.joinpath(*above)):
-            name, parts = entry.name, (*above, entry.name)
+        current = pending.pop()
+        for entry in _entries(folder.joinpath(*current)):
+            name, parts = entry.name, (*current, entry.name)
             if _is_hidden(name):
                 leave_out(HIDDEN, parts)
                 continue
@@ -182,9 +203,9 @@ def walk_files(
                     continue
                 elif entry.is_symlink():
                     links.append(parts)
-                elif _enter(Path(entry.path), seen, around):
-                    open_folders.append(parts)
-                else:  # The same folder mounted twice.
+                elif _mark_seen(Path(entry.path), seen, parents):
+                    pending.append(parts)
+                else:  # The same folder is mounted twice.
                     leave_out(REPEATED, parts)
             elif kind == "file":
                 lower = name.lower()
@@ -197,8 +218,8 @@ def walk_files(
             elif kind is None:
                 if _may_be_data(name, wanted, names, folders=len(parts) != depth):
                     raise InputError(
-                        f"{entry.path} is a link that leads nowhere ({_target(entry.path)}): bring "
-                        "back what it leads to, or remove it."
+                        f"{entry.path} is a link that leads nowhere ({_target(entry.path)}); "
+                        "restore its target, or remove it."
                     )
                 leave_out(BROKEN, parts)
             else:
@@ -212,7 +233,7 @@ def walk_files(
 
 
 def sub_folders(folder: str | Path) -> tuple[Path, ...]:
-    """The folders right below a folder, sorted, links to folders among them; hidden ones are not.
+    """The folders directly below a folder, sorted: with links to folders, without hidden ones.
 
     Raises:
       InputError: the folder is missing or cannot be read.
@@ -225,9 +246,9 @@ def sub_folders(folder: str | Path) -> tuple[Path, ...]:
 
 
 def find_near(folder: str | Path, name: str) -> Path | None:
-    """The file of this name in a folder or else right below it, without regard to case.
+    """The file of this name in a folder or one of its sub-folders, or None; ignores case.
 
-    Where several sub-folders have one, the first in order is taken, and a UserWarning says so.
+    If there are several, the first one in order is returned, and a UserWarning names the others.
 
     Raises:
       InputError: the folder is missing or cannot be read.
@@ -237,21 +258,17 @@ def find_near(folder: str | Path, name: str) -> Path | None:
         path
         for place in places
         for path in walk_files(
-            place, (name,), names=lambda entry: _same(entry, name), depth=1
+            place, (name,), names=lambda entry: entry.lower() == name.lower(), depth=1
         ).files
     ]
     if len(found) > 1:
         warnings.warn(
-            f"{folder} holds {name} {len(found)} times: {found[0]} is read, "
+            f"{folder} holds {name} {len(found)} times; {found[0]} is read, "
             f"{', '.join(str(path) for path in found[1:])} left out.",
             UserWarning,
             stacklevel=2,
         )
     return found[0] if found else None
-
-
-def _same(first: str, second: str) -> bool:
-    return first.lower() == second.lower()
 
 
 def _may_be_data(
@@ -260,7 +277,7 @@ def _may_be_data(
     names: Callable[[str], object] | None,
     folders: bool,
 ) -> bool:
-    """Whether a link that leads nowhere may have led to a file, or to one of the `folders`."""
+    """Whether a broken link may have led to a wanted file, or, with `folders`, to a folder."""
     if folders and not os.path.splitext(name)[1]:
         return True
     return (wanted is None or name.lower().endswith(wanted)) and (
@@ -269,17 +286,19 @@ def _may_be_data(
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What a path leads to, or None if nothing is there."""
+    """The status of the file or folder at a path, or None if it does not exist."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check its rights.") from None
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from None
 
 
-def _identities_around(folder: Path) -> set[tuple[int, int]]:
-    """Device and number of every folder that the real folder lies in."""
+def _parent_identities(folder: Path) -> set[tuple[int, int]]:
+    """Device and inode number of every parent of the real folder."""
     found = set()
     for parent in Path(os.path.realpath(folder)).parents:
         status = _status(parent)
@@ -298,8 +317,8 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         raise InputError(f"{folder} is a file, expected a folder.") from None
     except OSError as error:
         raise InputError(
-            f"The folder {folder} cannot be read ({error.strerror}): change its rights, or move it "
-            "away."
+            f"The folder {folder} cannot be read ({error.strerror}); change its permissions, or "
+            "move it away."
         ) from None
 
 
@@ -308,9 +327,9 @@ def _is_hidden(name: str) -> bool:
 
 
 def _kind(entry: os.DirEntry) -> str | None:
-    """ "folder", "file", "special", or None for a link that leads nowhere."""
+    """ "folder", "file", "special", or None for a broken link."""
     try:
-        # For what is no link, the listing knows it already: no further access to the disk.
+        # The listing of the folder has the kind of entries that are not links, without disk access.
         if entry.is_dir():
             return "folder"
         if entry.is_file():
@@ -320,17 +339,18 @@ def _kind(entry: os.DirEntry) -> str | None:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return None
         raise InputError(
-            f"{entry.path} cannot be read ({error.strerror}): change its rights, or move it away."
+            f"{entry.path} cannot be read ({error.strerror}); change its permissions, or move it "
+            "away."
         ) from None
 
 
-def _enter(path: Path, seen: set[tuple[int, int]], around: set[tuple[int, int]]) -> bool:
-    """Whether a folder is to be read, which is noted."""
+def _mark_seen(path: Path, seen: set[tuple[int, int]], parents: set[tuple[int, int]]) -> bool:
+    """Adds a folder to `seen`; False if it is there already or is a parent of the walked one."""
     status = _status(path)
-    if status is None:  # Gone since its parent was listed.
-        raise InputError(f"{path} vanished while {path.parent} was read: try again.")
+    if status is None:  # Removed since its parent was listed.
+        raise InputError(f"{path} vanished while {path.parent} was read; try again.")
     identity = (status.st_dev, status.st_ino)
-    if identity in seen or identity in around:
+    if identity in seen or identity in parents:
         return False
     seen.add(identity)
     return True

@@ -2,10 +2,10 @@
 
 A batch is a dict of NumPy arrays:
   points  float32 [B, T, N, 3+C]
-  label   int32 [B], [B, T] or [B, T, N]: of each clip, frame or point; -1 does not count
-  frame   int32 [B, T], first sensor frame of each frame of the clip (labels of frames only)
+  label   int32 [B], [B, T] or [B, T, N]: label of each clip, frame or point; -1 is ignored
+  frame   int32 [B, T], first sensor frame of each frame of the clip (if frames carry labels)
   video   int32 [B], index of the video in the source
-  weight  float32 [B], 0 for the rows that only fill up the last evaluation batch
+  weight  float32 [B], 0 for the rows that pad the last evaluation batch
 """
 
 from __future__ import annotations
@@ -36,30 +36,32 @@ class ClipSource:
       videos: the videos that windows are cut from.
       config: the form of the clips.
       windows: int32 `[W, 2]`, video and first sensor frame of each window.
-      num_windows: W.
-      num_videos: videos with at least one window; the denominator of video accuracy.
-      num_short: videos left out because they are shorter than a window.
+      num_windows: number W of windows.
+      num_videos: number of videos with at least one window, the denominator of video accuracy.
+      num_short: number of videos left out because they are shorter than a window.
     """
 
     def __init__(self, videos: VideoSource, config: ClipConfig, *, training: bool):
-        """Lists the windows, every `config.stride` (training) or `config.eval_stride` frames.
+        """Lists the windows of the videos.
+
+        Args:
+          videos: the videos that windows are cut from.
+          config: the form of the clips; its statistics must be filled in if it has channels.
+          training: windows start every `config.stride` frames instead of `config.eval_stride`.
 
         Raises:
-          InputError: no video is long enough, a channel is unknown or without statistics.
+          InputError: no video is long enough, a channel is unknown or has no statistics, or frames
+            that carry labels would be merged.
         """
         self.videos = videos
         self.config = config
         self._columns = channel_positions(videos.columns, config)
         if videos.kind == "frame" and config.frame_merge > 1:
             raise InputError(
-                f"Frames of {videos.name} carry labels, so they cannot be merged: set "
+                f"Frames of {videos.name} carry labels, so they cannot be merged; set "
                 "frame_merge=1, and merge sensor frames when the data set is prepared."
             )
-        if len(config.channel_mean) != len(config.channels):
-            raise InputError(
-                f"The channels {config.channels} have no training statistics: call "
-                "`config.with_statistics(channel_statistics(training_videos))` first."
-            )
+        config.check_statistics()
         stride = config.stride if training else config.eval_stride
         starts = [window_starts(int(n), config, stride, videos.kind) for n in videos.num_frames]
         counts = np.array([len(part) for part in starts])
@@ -72,7 +74,7 @@ class ClipSource:
         if not self.num_windows:
             raise InputError(
                 f"None of the {len(videos)} videos of {videos.name} has the {config.window} frames "
-                f"of a window (the longest has {int(videos.num_frames.max())}): use fewer frames "
+                f"of a window (the longest has {int(videos.num_frames.max())}); use fewer frames "
                 "(--frames), or short_clip_policy='repeat' in the task's configuration."
             )
 
@@ -85,10 +87,12 @@ class ClipSource:
         return tuple(sorted({self.videos.subjects[video] for video in set(self.windows[:, 0])}))
 
     def clip(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Any]:
-        """The window at `index` as one unbatched row of a batch.
+        """The window at `index` as one row of a batch, without the batch axis.
 
-        With `rng`, a training clip: sampled and augmented at random. Without, an evaluation clip,
-        whose points are drawn by `clips.evaluation_rng`.
+        Args:
+          index: number of the window.
+          rng: random generator of a training clip, which is sampled and augmented with it. None for
+            an evaluation clip, whose points are sampled with `clips.evaluation_rng`.
         """
         video_index, start = (int(value) for value in self.windows[index])
         video = self.videos[video_index]
@@ -133,23 +137,27 @@ def train_batches(
 ) -> Any:
     """Shuffled, augmented training batches.
 
-    Every epoch shows every window once, in an order of its own. A window's draw depends on the
-    seed, the epoch and its place in the global order only, so that the union of what several hosts
-    read is what one host would read.
+    Every epoch contains every window once, each epoch in another order. Sampling and augmentation
+    of a window depend only on the seed, the epoch and its position in the global order. Several
+    hosts together therefore read the same clips as one host.
 
     Args:
       videos: training videos.
       config: the form of the clips; its statistics must be filled in if it has channels.
-      batch_size: clips of a global batch; each host gets `batch_size / process_count` of them.
-      seed: of order, sampling and augmentation.
-      epochs: passes over the windows; None goes on for ever.
-      process_index, process_count: this host and the number of hosts.
-      num_threads: threads that prepare batches; 0 prepares them when asked.
-      prefetch: batches prepared ahead.
+      batch_size: number of clips of a global batch; each host gets `batch_size / process_count`.
+      seed: seed of order, sampling and augmentation.
+      epochs: number of passes over the windows, None for an endless iterator.
+      process_index: number of this host.
+      process_count: number of hosts.
+      num_threads: number of threads that prepare batches; with 0, the caller's thread does.
+      prefetch: number of batches prepared ahead.
 
     Returns:
-      A grain iterator over batches. Its `get_state()` is a small dict that goes into JSON, and
-      `set_state()` of it continues with bit-identical batches.
+      A grain iterator over batches. Its `get_state()` is a small dict that can be stored as JSON.
+      After `set_state()` with it, the iterator continues with bit-identical batches.
+
+    Raises:
+      InputError: settings that do not fit, or too few windows for one batch.
     """
     import grain
 
@@ -158,9 +166,9 @@ def train_batches(
     if epochs is not None and epochs < 1:
         raise InputError(f"epochs must be at least 1, it is {epochs}.")
     if not 0 <= seed < 2**32:
-        raise InputError(f"The seed of the data must lie in 0..2³²-1, it is {seed}.")
+        raise InputError(f"The seed of the data must be in 0..2³²-1, it is {seed}.")
     clips = grain.MapDataset.range(source.num_windows).seed(seed).shuffle().repeat(epochs)
-    # The random draw comes before the split over hosts: its number is then the global position.
+    # Before the split over hosts, so that the generator of a clip depends on its global position.
     clips = clips.random_map(source.clip)
     if epochs is not None:
         steps = source.num_windows * epochs // batch_size
@@ -169,7 +177,7 @@ def train_batches(
                 f"{epochs} epochs of {source.num_windows} windows of {videos.name} do not fill one "
                 f"batch of {batch_size}."
             )
-        # Without this cut one host could have a batch more than another and wait for it for ever.
+        # Hosts with different numbers of batches would wait for each other forever.
         clips = clips[: steps * batch_size]
     batches = clips[process_index::process_count].batch(local_size, drop_remainder=True)
     return iter(batches.to_iter_dataset(_read_options(num_threads, prefetch)))
@@ -179,7 +187,7 @@ class EvalBatches:
     """Evaluation batches: every window once, in order, the same in every pass.
 
     Attributes:
-      source: the windows, with the counts for reports.
+      source: the windows and their counts.
     """
 
     def __init__(
@@ -210,7 +218,7 @@ class EvalBatches:
         return iter(batches.to_iter_dataset(_read_options(*self._read)))
 
     def _row(self, index: int) -> dict[str, Any]:
-        # Filling rows repeat the last window: real points keep the network's numbers finite.
+        # The last window is repeated as padding, because real points keep the outputs finite.
         row = self.source.clip(min(index, self.source.num_windows - 1))
         row["weight"] = np.float32(index < self.source.num_windows)
         return row
@@ -226,15 +234,16 @@ def eval_batches(
     num_threads: int = 2,
     prefetch: int = 4,
 ) -> EvalBatches:
-    """Deterministic batches over all evaluation windows, the last one filled up with weight 0.
+    """Deterministic batches over all evaluation windows; the last one is padded with weight 0.
 
     Args:
       videos: the videos to evaluate on.
       config: the form of the clips; windows start every `config.eval_stride` frames.
-      batch_size: clips of a global batch, the same for every batch.
-      process_index, process_count: this host and the number of hosts, which all get as many
-        batches.
-      num_threads, prefetch: as in `train_batches`.
+      batch_size: number of clips of a global batch, the same for every batch.
+      process_index: number of this host.
+      process_count: number of hosts; each gets the same number of batches.
+      num_threads: number of threads that prepare batches; with 0, the caller's thread does.
+      prefetch: number of batches prepared ahead.
     """
     return EvalBatches(
         videos, config, batch_size, process_index, process_count, num_threads, prefetch
@@ -252,11 +261,12 @@ def _read_options(num_threads: int, prefetch: int) -> Any:
 def _local_size(batch_size: int, process_index: int, process_count: int) -> int:
     if batch_size < 1 or not 0 <= process_index < process_count:
         raise InputError(
-            f"Batch size {batch_size} or host {process_index} of {process_count} makes no sense."
+            f"batch_size is {batch_size}, process_index {process_index} and process_count "
+            f"{process_count}; batch_size must be positive and process_index below process_count."
         )
     if batch_size % process_count:
         raise InputError(
-            f"The batch of {batch_size} clips does not divide among {process_count} hosts; "
+            f"The batch of {batch_size} clips does not divide evenly among {process_count} hosts; "
             f"use a multiple of {process_count}."
         )
     return batch_size // process_count

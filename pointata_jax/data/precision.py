@@ -1,8 +1,9 @@
-"""Numbers of any real type become the float32 that is stored and computed with, without loss.
+"""Converts numbers of any real type to float32 without losing the shape of a cloud.
 
-float32 tells about 16 million steps apart between zero and the largest value. Meters of a map
-projection (UTM), millimeters of a large hall or seconds since 1970 need more. Files hold such
-numbers in wider types, and what was lost in a cast no later centering brings back.
+float32 has 24 bits of precision, about 16 million steps between zero and the largest value. Meters
+of a map projection (UTM), millimeters of a large hall or seconds since 1970 need more, so files
+store them in wider types. Digits that a cast to float32 drops cannot be restored by centering
+later. The coordinates are therefore moved to the origin before the cast.
 """
 
 from __future__ import annotations
@@ -16,44 +17,61 @@ import numpy as np
 from pointata_jax.errors import InputError
 
 FAR = 16
-"""Points are far from the origin when they lie more than this many times their spread from it."""
+"""Points are far from the origin if they lie more than `FAR` times their spread from it."""
 
 COARSE = 0.01
-"""Steps of a type that are larger than this share of the spread of the values destroy them."""
+"""A type is too coarse if its steps are larger than this share of the spread of the values."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SAMPLE = 1024
 
 
 def real_numbers(values: Any, where: str) -> np.ndarray:
-    """`values` as an array of integers or floats of whatever width; no values change.
+    """Converts `values` to an array of integers or floats of any width, without changing them.
+
+    Args:
+      values: an array, or anything that NumPy converts to one.
+      where: what the values are, for the message.
 
     Raises:
-      InputError: rows of different lengths, masked values, or no real numbers.
+      InputError: rows of different lengths, masked values, or values that are not real numbers.
     """
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
-        raise InputError(f"{where} has masked values; leave these points out.")
+    check_unmasked(values, where)
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "O":  # Numbers of Python, as tables of mixed columns give them.
+        if array.dtype.kind == "O":  # Python numbers, from tables with mixed columns.
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where} is no array of real numbers ({error}).") from None
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{where} is {array.dtype}, expected real numbers.")
+        raise InputError(f"{where} is not an array of real numbers ({error}).") from None
+    check_real(array, where)
     return array
 
 
+def check_unmasked(values: Any, where: str) -> None:
+    """InputError if `values` is a masked array with masked values."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{where} has masked values; leave these points out.")
+
+
+def check_real(array: np.ndarray, where: str) -> None:
+    """InputError unless the dtype of an array is an integer or floating-point type."""
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{where} has the dtype {array.dtype}, expected real numbers.")
+
+
 def check_finite(points: np.ndarray, sizes: np.ndarray, where: str) -> None:
-    """InputError, naming the first frame, if values are NaN, infinite or too large for float32.
+    """Checks that all values are finite and in the range of float32.
 
     Args:
-      points: [ΣN, C], of any real type.
-      sizes: points of each frame [T].
-      where: what they are, for the error.
+      points: `[ΣN, C]`, of any real type.
+      sizes: number of points of each frame, `[T]`.
+      where: what the points are, for the message.
+
+    Raises:
+      InputError: NaN, infinite or too large values; the message names the first frame with them.
     """
     if points.dtype.kind != "f":
-        return  # Every integer of 64 bits lies in the range of float32.
+        return  # Every 64-bit integer is in the range of float32.
     narrow = points.dtype.itemsize <= 4
     fits = np.isfinite(points) if narrow else np.abs(points) <= _LARGEST
     if fits.all():
@@ -64,9 +82,9 @@ def check_finite(points: np.ndarray, sizes: np.ndarray, where: str) -> None:
     values = points[bad]
     if np.isfinite(values).all():
         raise InputError(
-            f"{where}, frame {frame} holds {values[0][~fits[first]][0]:.3g}, more than float32 can "
-            f"({_LARGEST:.2g}; {bad.sum()} such points in the video); leave these points out or "
-            "use another unit."
+            f"{where}, frame {frame} holds {values[0][~fits[first]][0]:.3g}, beyond the range of "
+            f"float32 ({_LARGEST:.2g}; {bad.sum()} such points in the video); leave these points "
+            "out or use another unit."
         )
     raise InputError(
         f"{where}, frame {frame} holds NaN or infinite values ({bad.sum()} such points in the "
@@ -75,16 +93,19 @@ def check_finite(points: np.ndarray, sizes: np.ndarray, where: str) -> None:
 
 
 def check_resolution(points: np.ndarray, where: str) -> None:
-    """InputError if coordinates came in a type too narrow for where they lie.
+    """Checks that the type of the coordinates has enough precision at their position.
 
-    That is so if the type's steps there are more than `COARSE` of the spread of the points (from
-    the 5th to the 95th percentile of an axis, the widest): a person at UTM coordinates in float32
-    is a handful of columns, a quarter of a meter apart. Types wider than float32 and integers
-    always pass.
+    The steps of the type near the largest coordinate must not exceed `COARSE` times the spread of
+    the points: the range from the 5th to the 95th percentile, of the axis with the widest one. A
+    person at UTM coordinates in float32 fails: all points lie in a few planes a quarter of a meter
+    apart. Integers and types wider than float32 always pass.
 
     Args:
-      points: finite, [ΣN, 3+C].
-      where: what they are, for the error.
+      points: finite points, `[ΣN, 3+C]`.
+      where: what the points are, for the message.
+
+    Raises:
+      InputError: the type is too coarse.
     """
     if points.dtype.kind != "f" or points.dtype.itemsize > 4 or not len(points):
         return
@@ -94,37 +115,39 @@ def check_resolution(points: np.ndarray, where: str) -> None:
     if step > COARSE * spread.max() > 0:
         raise InputError(
             f"{where}: its points lie near {largest:.7g} in {points.dtype.name}, which has steps "
-            f"of {step:.2g} there, and spread over {spread.max():.2g} only; what lay between is "
-            "lost. Save them as float64, or subtract an origin before you save them."
+            f"of {step:.2g} there, but they spread over {spread.max():.2g} only, so digits were "
+            "lost; save them as float64, or subtract an origin before you save them."
         )
 
 
 def as_float32(
     points: np.ndarray, where: str = "The points", columns: Sequence[str] = ()
 ) -> np.ndarray:
-    """Points as float32, moved first where float32 would cost accuracy.
+    """Converts points to float32; points of a wider type that lie far away are centered first.
 
     Types whose values float32 holds exactly (float32, float16, integers of up to 16 bits) keep
-    every value. Others are widened to float64. If they lie far from the origin, one vector is
-    subtracted from the coordinates x, y, z of all points, and then they are rounded to float32.
+    every value. Other types are widened to float64. If the points lie far from the origin, one
+    vector is subtracted from the coordinates of all points. Then they are rounded to float32.
 
-    Far means: the largest magnitude of a coordinate is more than `FAR` times the spread, both
-    taken between the 5th and 95th percentile of each axis, over all axes, so that single wild
-    points count for nothing. Up to there, rounding costs less than 1e-6 of the spread. The vector
-    is the median, rounded to whole numbers, or where the spread is less than one to its first
-    decimal place. It is not kept: a clip is centered anyway, and only differences between the
-    points of one video count. Channels are never moved.
+    Far means that the largest magnitude of a coordinate is more than `FAR` times the spread. Both
+    are taken between the 5th and the 95th percentile of each axis, over all axes, so that outliers
+    have no effect. Closer to the origin, rounding costs less than 1e-6 of the spread.
+
+    The subtracted vector is the median, rounded to whole numbers, or to the first significant
+    decimal place of the spread if that is less than one. It is not stored, because a clip is
+    centered anyway and only differences between the points of a video matter. Channels are not
+    changed.
 
     Args:
-      points: [..., 3+C], real numbers of any type; the coordinates come first.
-      where: what they are, for errors.
-      columns: names of the columns, for errors.
+      points: `[..., 3+C]`, real numbers of any type, coordinates first.
+      where: what the points are, for the message.
+      columns: names of the columns, for the warning.
 
     Raises:
       InputError: a finite value beyond the range of float32.
 
     Warns:
-      UserWarning: a channel whose values float32 cannot tell apart, such as seconds since 1970.
+      UserWarning: a channel whose values float32 cannot distinguish, such as seconds since 1970.
     """
     kind, size = points.dtype.kind, points.dtype.itemsize
     if size <= (4 if kind == "f" else 2):
@@ -148,7 +171,7 @@ def as_float32(
 
 
 def _origin(coordinates: np.ndarray) -> np.ndarray | None:
-    """What to subtract from coordinates [M, 3] that lie far from the origin; else None."""
+    """The vector to subtract from coordinates [M, 3] far from the origin; None if they are near."""
     if not len(coordinates):
         return None
     low, middle, high, spread = _quantiles(coordinates)
@@ -160,16 +183,17 @@ def _origin(coordinates: np.ndarray) -> np.ndarray | None:
 
 
 def _check_channel(values: np.ndarray, name: str) -> None:
-    """Warns if float32 has no steps fine enough for the values [M, 1] of a channel."""
+    """Warns if float32 is too coarse for the values [M, 1] of a channel."""
     if not len(values):
         return
     low, _, high, spread = _quantiles(values)
     largest = np.float32(min(np.maximum(np.abs(low), np.abs(high)).max(), _LARGEST))
     if np.spacing(largest) > COARSE * spread.max() > 0:
-        # No numbers of this video, so that Python shows the same sentence once.
+        # Without numbers of this video, so that Python shows the warning only once.
         warnings.warn(
-            f"The column {name} holds values that differ by less than float32 can tell apart so "
-            "far from zero; to use it as a channel, subtract an offset before you save it.",
+            f"The column {name} holds values that differ by less than the steps of float32 at "
+            "their distance from zero; to use it as a channel, subtract an offset before you save "
+            "it.",
             UserWarning,
             stacklevel=3,
         )
@@ -178,16 +202,16 @@ def _check_channel(values: np.ndarray, name: str) -> None:
 def _quantiles(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """5th percentile, median, 95th percentile and spread of each column of [M, C], float64 [C].
 
-    Of a sample with a fixed seed where there are many rows; rows that are not finite do not count.
-    The spread is between the percentiles, or where they agree between the extremes.
+    Large inputs are sampled, with a fixed seed. Rows that are not finite are ignored. The spread is
+    the distance of the two percentiles, or the whole range where they are equal.
     """
     if len(values) > _SAMPLE:
         values = values[np.random.default_rng(0).integers(len(values), size=_SAMPLE)]
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
-        nothing = np.zeros(values.shape[1])
-        return nothing, nothing, nothing, nothing
+        zeros = np.zeros(values.shape[1])
+        return zeros, zeros, zeros, zeros
     low, middle, high = np.percentile(values, [5, 50, 95], axis=0)
     spread = high - low
     return low, middle, high, np.where(spread > 0, spread, np.ptp(values, axis=0))

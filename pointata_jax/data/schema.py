@@ -1,7 +1,7 @@
-"""One schema for every data set of point-cloud videos, so that a new data set is one builder.
+"""The schema that all data sets of point-cloud videos share.
 
-A video is stored flat: the points of all its frames in one array and the number of points of every
-frame in another. (Ragged nesting cannot be serialized by tfds, and a flat array reads fastest.)
+A video is stored flat: the points of all its frames in one array, and the number of points of each
+frame in another one. tfds cannot serialize nested ragged arrays, and flat arrays are read fastest.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from pointata_jax.data.precision import as_float32, check_finite, check_resoluti
 from pointata_jax.errors import InputError
 
 COORDINATES = ("x", "y", "z")
-"""The first three columns of every data set, in its own units."""
+"""The first three columns of every data set, in the units of the data set."""
 
 Kind = Literal["clip", "frame", "point"]
 """What carries a label: a whole clip, each frame, or each point."""
 
 IGNORED = -1
-"""Label of a frame or point that is neither trained on nor scored; a clip always has a class."""
+"""Label of a frame or point that training and evaluation ignore; a clip always has a class."""
 
 _LABEL_FIELDS: dict[str, str] = {"clip": "label", "frame": "frame_labels", "point": "point_labels"}
 
 
 def label_field(kind: str) -> str:
-    """Name of the schema field that holds the labels of a `kind` of data set."""
+    """Name of the schema field with the labels of a data set of this kind."""
     if kind not in _LABEL_FIELDS:
-        raise InputError(f"Unknown kind of label {kind!r}: use one of {', '.join(_LABEL_FIELDS)}.")
+        raise InputError(f"Unknown kind of label {kind!r}; use one of {', '.join(_LABEL_FIELDS)}.")
     return _LABEL_FIELDS[kind]
 
 
 def check_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns as a tuple; InputError unless they begin with x, y, z and never repeat."""
+    """The columns as a tuple; InputError unless they begin with x, y, z and are all different."""
     columns = tuple(columns)
     if columns[:3] != COORDINATES:
-        raise InputError(f"The columns of a data set begin with x, y, z; these are {columns}.")
+        raise InputError(f"The columns of a data set must begin with x, y, z; they are {columns}.")
     if len(set(columns)) != len(columns):
-        raise InputError(f"The columns {columns} name the same column twice.")
+        raise InputError(f"The columns {columns} contain the same column twice; rename one.")
     return columns
 
 
 def video_features(columns: Sequence[str], label_names: Sequence[str], kind: Kind = "clip") -> Any:
-    """Tfds features of one video: the schema that every builder declares.
+    """The tfds features of one video, for the builders of all data sets.
 
     Args:
       columns: names of the values of a point; the first three are x, y, z.
@@ -55,17 +55,20 @@ def video_features(columns: Sequence[str], label_names: Sequence[str], kind: Kin
       A `tfds.features.FeaturesDict` with `points` float32 [ΣN, C], `frame_sizes` int32 [T],
       `video_id` and `subject` (text), and, by kind, `label` (scalar class), `frame_labels`
       int32 [T] or `point_labels` int32 [ΣN]. Class names of the last two are in
-      `features[field].doc` (see `label_names`). Arrays are stored as raw bytes, which builds and
-      reads several times faster than tfds' default and needs no TensorFlow.
+      `features[field].doc` (see `label_names`). Arrays are stored as raw bytes, which is several
+      times faster than tfds' default and needs no TensorFlow.
+
+    Raises:
+      InputError: invalid columns (`check_columns`), no classes, or names with commas.
     """
     import tensorflow_datasets as tfds
 
     columns = check_columns(columns)
     if not label_names:
-        raise InputError("A data set needs at least one class name; `label_names` is empty.")
+        raise InputError("`label_names` is empty; give at least one class name.")
     if any("," in name for name in (*columns, *label_names)):
         raise InputError(
-            "Names of columns and classes are stored as one list: use no commas in them."
+            "Names of columns and classes are stored as one list; use no commas in them."
         )
     features = tfds.features
     field = label_field(kind)
@@ -92,7 +95,7 @@ def video_features(columns: Sequence[str], label_names: Sequence[str], kind: Kin
 
 
 def column_names(features: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of `points`, as `video_features` recorded them; also after reading from disk."""
+    """Names of the columns of `points`, from features made by `video_features`."""
     return tuple(features["points"].doc.desc.split(", "))
 
 
@@ -103,7 +106,7 @@ def label_names(features: Mapping[str, Any]) -> tuple[str, ...]:
             feature = features[field]
             names = getattr(feature, "names", None)
             return tuple(names if names is not None else feature.doc.desc.split(", "))
-    raise InputError(f"These features hold none of the fields {', '.join(_LABEL_FIELDS.values())}.")
+    raise InputError(f"The features have none of the fields {', '.join(_LABEL_FIELDS.values())}.")
 
 
 def make_example(
@@ -117,24 +120,24 @@ def make_example(
     frame_sizes: Sequence[int] | np.ndarray | None = None,
     columns: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One validated video in the form that `video_features` stores.
+    """Validates one video and converts it to the form that `video_features` stores.
 
-    Points may be of any real numeric type. They become float32 as `precision.as_float32` says:
-    coordinates that lie far from the origin are moved by one vector for the whole video first.
+    Points may be of any real type. They are converted to float32 by `precision.as_float32`:
+    coordinates far from the origin are first moved by one vector for the whole video.
 
     Args:
-      frames: T arrays [n_t, C]; or, with `frame_sizes`, all points flat [ΣN, C].
-      video_id: name of the video, unique in its split; errors use it.
-      subject: who performed it; the recording's name where people are not known.
-      labels: class of the clip, of each frame [T], or of each point [ΣN], by `kind`.
-      num_classes: labels lie in [0, num_classes); a frame or a point may also be `IGNORED`.
+      frames: T arrays `[n_t, C]`, or with `frame_sizes` all points in one array `[ΣN, C]`.
+      video_id: name of the video, unique in its split; messages contain it.
+      subject: the person who performs it, or the name of the recording if that is not known.
+      labels: class of the clip, of each frame `[T]`, or of each point `[ΣN]`, by `kind`.
+      num_classes: labels are in [0, num_classes); labels of frames and points may be `IGNORED`.
       kind: "clip", "frame" or "point".
-      frame_sizes: points of each frame [T], when `frames` is flat.
-      columns: names of the columns, for errors.
+      frame_sizes: number of points of each frame, `[T]`, if `frames` is one array.
+      columns: names of the columns, for messages.
 
     Raises:
-      InputError: no frames, a frame without points, sizes that do not add up, NaN or infinite
-        values or such that float32 does not hold, or a label out of range; the sentence names the
+      InputError: no frames, a frame without points, sizes that do not add up, values that are NaN,
+        infinite or beyond the range of float32, or a label out of range. The message names the
         video and the frame.
     """
     where = f"Video {video_id!r}"
@@ -144,8 +147,8 @@ def make_example(
         points, sizes = real_numbers(frames, where), _sizes(frame_sizes, where)
     if points.ndim != 2 or points.shape[1] < 3:
         raise InputError(
-            f"{where}: points have shape {points.shape}, expected [points, C] with at "
-            "least the columns x, y, z."
+            f"{where}: points have shape {points.shape}, expected [points, C] with at least the "
+            "columns x, y, z."
         )
     if not len(sizes):
         raise InputError(f"{where} has no frames; remove it from the data set.")
@@ -155,7 +158,7 @@ def make_example(
     if sum(sizes.tolist()) != len(points):
         raise InputError(
             f"{where}: the frame sizes add up to {sum(sizes.tolist())}, but there are "
-            f"{len(points)} points; the file is damaged or cut off."
+            f"{len(points)} points; the file is damaged or cut off, copy it again."
         )
     check_finite(points, sizes, where)
     check_resolution(points, where)
@@ -171,7 +174,7 @@ def make_example(
 
 
 def _sizes(frame_sizes: Sequence[int] | np.ndarray, where: str) -> np.ndarray:
-    """Sizes of frames, int [T], in a type that holds them all."""
+    """Checks the sizes of the frames, int [T]; their integer type is kept."""
     sizes = np.asarray(frame_sizes)
     if not sizes.size:
         return np.zeros(0, np.int64)

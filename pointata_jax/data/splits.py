@@ -1,6 +1,6 @@
-"""Validation data, held out of the training videos: by subject, or as a share of recordings.
+"""Holds out training videos for validation: by subject, or a share of the recordings.
 
-The test split is for the last number only; stopping and choosing settings happens on these.
+Early stopping and the choice of settings use these videos, never the test split.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pointata_jax.errors import InputError
 def hold_out_subjects(
     videos: VideoSource, subjects: Sequence[str]
 ) -> tuple[VideoSource, VideoSource]:
-    """Splits training videos into (the others, those of `subjects`).
+    """Splits training videos into those of other subjects and those of `subjects`.
 
     Raises:
-      InputError: an unknown subject, or nobody left to train on.
+      InputError: an unknown subject, or no videos in one of the parts.
     """
     chosen = set(subjects)
     unknown = sorted(chosen - set(videos.subjects))
@@ -34,29 +34,28 @@ def hold_out_subjects(
 
 
 def named_subjects(videos: VideoSource) -> tuple[str, ...]:
-    """The subjects, sorted; none where they are not known.
+    """The subjects, sorted; empty where the data set does not name persons.
 
-    Where nobody is named, a video's subject is the recording itself, so each occurs once.
+    In that case the subject of a video is the name of the recording, and all are different.
     """
     subjects = tuple(sorted(set(videos.subjects)))
     return subjects if len(subjects) < len(videos) else ()
 
 
 def choose_subjects(videos: VideoSource, fraction: float, *, seed: int = 0) -> tuple[str, ...]:
-    """Subjects with about a share of the videos, whose absence leaves every class in training.
+    """Chooses subjects with about `fraction` of the videos; every class keeps training videos.
 
-    Subjects are taken in random order until their videos are the share that was asked for. One is
-    passed over if without it fewer than two subjects or not all classes would be left to train on.
-    The choice depends on the names of the subjects and the seed, not on the order in which the
-    videos are stored.
+    Subjects are chosen in random order until they have the requested share of the videos. A subject
+    is skipped if fewer than two subjects or not all classes would be left for training. The choice
+    depends on the names of the subjects and the seed, not on the order of the videos.
 
     Args:
       videos: training videos.
       fraction: share of the videos to hold out, in (0, 1).
-      seed: of the choice.
+      seed: seed of the random order.
 
     Returns:
-      The chosen subjects, sorted; none if there is no such choice.
+      The chosen subjects, sorted; empty if no choice is possible.
     """
     _check_fraction(fraction)
     known = named_subjects(videos)
@@ -77,17 +76,20 @@ def choose_subjects(videos: VideoSource, fraction: float, *, seed: int = 0) -> t
 def hold_out_fraction(
     videos: VideoSource, fraction: float, *, seed: int = 0
 ) -> tuple[VideoSource, VideoSource]:
-    """Splits training videos into (the others, a share of the recordings of every class).
+    """Splits training videos at random: a share of the recordings of each class is held out.
 
-    Videos whose frames or points carry the labels count as one class. A class with two or more
-    recordings gives at least one and keeps at least one; a class with one keeps it for training.
-    The choice depends on the names of the recordings and the seed, not on the order in which they
-    are stored.
+    Videos whose frames or points carry the labels are treated as one class. Of a class with two or
+    more recordings, at least one is held out and at least one is kept. A single recording of a
+    class is kept for training. The choice depends on the names of the recordings and the seed, not
+    on their order.
 
     Args:
       videos: training videos.
       fraction: share to hold out, in (0, 1).
-      seed: of the choice.
+      seed: seed of the random choice.
+
+    Returns:
+      The videos to train on and the videos held out.
     """
     _check_fraction(fraction)
     rng = np.random.default_rng(seed)
@@ -103,14 +105,14 @@ def hold_out_fraction(
 
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
-        raise InputError(f"The share to hold out must lie between 0 and 1, it is {fraction}.")
+        raise InputError(f"The share to hold out must be between 0 and 1, it is {fraction}.")
 
 
 def _divide(videos: VideoSource, held: np.ndarray) -> tuple[VideoSource, VideoSource]:
     if held.all() or not held.any():
         raise InputError(
             f"Holding out {int(held.sum())} of the {len(videos)} videos of {videos.name} leaves "
-            "nothing to train on or nothing to validate on; hold out others."
+            "nothing to train on or nothing to validate on; hold out other videos."
         )
     return (
         videos.select(np.flatnonzero(~held), f"{videos.name}, training part"),

@@ -1,16 +1,20 @@
-"""Reads text files as people save them: any common encoding, any line ends."""
+"""Reads text files in any common encoding, with any line ends."""
 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Collection
 from pathlib import Path
 
 from pointata_jax.data.file_faults import unreadable
 from pointata_jax.errors import InputError
 
-# The mark of UTF-32 begins with that of UTF-16, so it comes first.
-_MARKS: tuple[tuple[bytes, str], ...] = (
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number with a decimal comma."""
+
+# UTF-32 comes before UTF-16, because its mark begins with that of UTF-16.
+_BYTE_ORDER_MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -20,10 +24,10 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
 
 
 def read_content(path: str | Path) -> bytes:
-    """The bytes of a file; InputError, naming it, if it is missing, a folder or not readable."""
+    """Reads the bytes of a file; InputError if it is missing, a folder or not readable."""
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # A pipe would wait for ever.
+        if path.exists() and not path.is_file():  # Reading a pipe would block.
             raise InputError(f"{path} is a folder or device, expected a file.")
         return path.read_bytes()
     except OSError as error:
@@ -31,69 +35,74 @@ def read_content(path: str | Path) -> bytes:
 
 
 def read_text(path: str | Path) -> str:
-    r"""The text of a file, its line ends as "\n".
+    r"""Reads the text of a file, with the line ends "\n".
 
-    A byte order mark tells UTF-8, UTF-16 and UTF-32. Without one the text is UTF-8, or else
-    Latin-1, in which every byte is a character: decoding cannot fail then, and numbers, names of
-    files and whatever else is ASCII come out right in any 8-bit encoding.
+    A byte order mark selects UTF-8, UTF-16 or UTF-32. Without one the text is decoded as UTF-8, and
+    if that fails as Latin-1. In Latin-1 every byte is a character, so decoding cannot fail, and
+    ASCII characters are correct for every 8-bit encoding.
 
     Raises:
-      InputError: the file is missing, a folder or not readable, broken UTF-8, UTF-16 or UTF-32
-        after its mark, or binary (it holds NUL characters).
+      InputError: the file is missing, a folder or not readable, is not valid in the encoding of its
+        byte order mark, or is binary (it holds NUL characters).
     """
     return decode_text(read_content(path), path)
 
 
 def plain_bytes(content: bytes, where: str | Path) -> bytes:
-    """The content of a text file as UTF-8 with plain line ends, for readers of bytes.
+    r"""Converts the content of a text file to UTF-8 with the line ends "\n", for readers of bytes.
 
-    Content that is plain already, as nearly all is, comes back as it is.
+    Content without carriage returns and byte order mark is returned unchanged.
+
+    Args:
+      content: the bytes of the file.
+      where: name of the file, for messages.
     """
-    if b"\r" not in content and not content.startswith(tuple(mark for mark, _ in _MARKS)):
+    marks = tuple(mark for mark, _ in _BYTE_ORDER_MARKS)
+    if b"\r" not in content and not content.startswith(marks):
         return content
     return decode_text(content, where).encode()
 
 
 def decode_text(content: bytes, where: str | Path) -> str:
-    """What `read_text` makes of the content of a file, named `where` in errors."""
+    """Decodes the content of a file as `read_text` does; messages call the file `where`."""
     mark, encoding = next(
-        ((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "")
+        ((mark, name) for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), (b"", "")
     )
     try:
         text = content[len(mark) :].decode(encoding or "utf-8")
     except UnicodeDecodeError as error:
         if encoding:
             raise InputError(
-                f"{where} begins as {encoding.upper()} text and is none from byte "
-                f"{error.start + len(mark)} on: it is cut off or damaged, save it again as UTF-8."
+                f"{where} begins as {encoding.upper()} text but is invalid from byte "
+                f"{error.start + len(mark)} on; it is cut off or damaged, save it again as UTF-8."
             ) from None
         text = content.decode("latin-1")
     if "\0" in text:
         raise InputError(
-            f"{where} is no text (it holds NUL bytes): it is binary, or UTF-16 without a byte "
-            "order mark; save it as UTF-8 text."
+            f"{where} is not a text file: it holds NUL bytes, so it is binary, or UTF-16 without a "
+            "byte order mark; save it as UTF-8 text."
         )
-    # Not str.splitlines, for which single characters of old encodings end lines too.
+    # Not str.splitlines, which also splits at control characters of 8-bit encodings.
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
 
 
 def numbered_lines(path: str | Path, *, comments: Collection[str] = ()) -> list[tuple[int, str]]:
-    """Line numbers, from 1, and stripped lines of a file without the empty ones.
+    """The lines of a file that are not empty, stripped, with their numbers (from 1).
 
     Args:
       path: the file.
-      comments: what begins a comment, such as "#"; comments are cut off. By default nothing does.
+      comments: strings that begin a comment, such as "#"; comments are removed.
 
     Raises:
       InputError: see `read_text`.
     """
-    found = []
+    lines = []
     for number, line in enumerate(read_text(path).split("\n"), 1):
         for mark in comments:
             line = line.partition(mark)[0]
         if line.strip():
-            found.append((number, line.strip()))
-    return found
+            lines.append((number, line.strip()))
+    return lines
 
 
 def read_lines(path: str | Path, *, comments: Collection[str] = ()) -> list[str]:

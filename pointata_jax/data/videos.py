@@ -26,7 +26,7 @@ DEFAULT_CACHE_BYTES = 2**30
 
 
 class Records(Protocol):
-    """Random access to examples of the schema, such as a tfds data source or a list."""
+    """Random access to examples in the form of `schema.video_features`: a tfds source or a list."""
 
     def __len__(self) -> int: ...
 
@@ -38,12 +38,12 @@ class Video:
     """One decoded video.
 
     Attributes:
-      points: float32 `[ΣN, C]`, all frames after each other.
-      offsets: int64 `[F+1]`, first point of each frame and the number of points.
-      labels: int32, one class for the video `[]`, for each frame `[F]` or for each point `[ΣN]`;
-        -1 is neither trained on nor scored.
-      video_id: its name.
-      subject: who performed it.
+      points: float32 `[ΣN, C]`, the frames one after another.
+      offsets: int64 `[F+1]`, index of the first point of each frame, then the number of points.
+      labels: int32, class of the video `[]`, of each frame `[F]` or of each point `[ΣN]`. Training
+        and evaluation ignore -1.
+      video_id: name of the video.
+      subject: the person who performs it.
     """
 
     points: np.ndarray
@@ -55,16 +55,16 @@ class Video:
 
 @dataclasses.dataclass(frozen=True)
 class VideoIndex:
-    """What has to be known of every video before the first clip is cut.
+    """Metadata of all videos, read before the first clip is cut.
 
     Attributes:
       kind: what carries a label: "clip", "frame" or "point".
       present: bool `[V, K]`, which classes occur in each video.
       subjects: subject of each video.
       video_ids: name of each video.
-      num_frames: int32 `[V]`, sensor frames of each video.
-      num_points: int64 `[V]`, points of all frames of each video.
-      digests: of what each video holds: 16 hexadecimal digits for points and frames, 8 for labels.
+      num_frames: int32 `[V]`, number of sensor frames of each video.
+      num_points: int64 `[V]`, number of points of all frames of each video.
+      digests: hash of each video: 16 hexadecimal digits for points and frames, 8 for labels.
     """
 
     kind: Kind
@@ -79,7 +79,7 @@ class VideoIndex:
         return len(self.num_frames)
 
     def select(self, indices: np.ndarray) -> VideoIndex:
-        """The part of it about the videos at `indices`."""
+        """The metadata of the videos at `indices`, in that order."""
         return VideoIndex(
             self.kind,
             self.present[indices],
@@ -91,14 +91,14 @@ class VideoIndex:
         )
 
     def save(self, path: Path) -> None:
-        """Writes it as `path`, an npz file, atomically."""
+        """Writes the metadata to the npz file `path`, atomically."""
         partial = path.with_name(f".{os.getpid()}-{path.name}")
         np.savez(partial, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> VideoIndex | None:
-        """Inverse of `save`; None where the file is missing, damaged or of another version."""
+        """Reads what `save` wrote; None if the file is missing, damaged or of another version."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(
@@ -117,14 +117,14 @@ class VideoIndex:
 class VideoSource:
     """Random access to the videos of one split.
 
-    Decoded videos stay in a least-recently-used cache of `cache_bytes`, shared with the subsets
-    made by `select`; reading is safe from several threads.
+    Decoded videos are kept in a least-recently-used cache, which the subsets made by `select`
+    share. Several threads may read at the same time.
 
     Attributes:
-      name: for messages, such as "radhar (train)".
+      name: name of the split for messages, such as "radhar (train)".
       columns: names of the columns of `Video.points`.
-      label_names: class names in label order.
-      index: kind of label, lengths, subjects, names and classes of the videos.
+      label_names: class names in the order of the labels.
+      index: metadata of the videos.
     """
 
     def __init__(
@@ -137,12 +137,20 @@ class VideoSource:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         index_path: Path | None = None,
     ):
-        """Wraps `records`, examples in the form of `schema.video_features`.
+        """Reads the metadata of the videos, from `index_path` or from the videos themselves.
 
         Args:
-          records: the examples.
-          columns, label_names, name, cache_bytes: see the class.
-          index_path: where the index is kept; made by reading every video once where it is missing.
+          records: examples in the form of `schema.video_features`.
+          columns: names of the columns of the points.
+          label_names: class names in the order of the labels.
+          name: name of the split for messages.
+          cache_bytes: largest size of the cache of decoded videos.
+          index_path: file that stores the metadata. If it is missing or damaged, every video is
+            read once and the file is written.
+
+        Raises:
+          InputError: no videos, a label outside the classes, or videos with different kinds of
+            labels.
         """
         self.name = name
         self.columns = check_columns(columns)
@@ -158,7 +166,7 @@ class VideoSource:
         else:
             self.index = self._read_index()
             if index_path is not None:
-                # It only saves time: a folder that cannot be written to is no fault here.
+                # The file only saves time, so a folder without write access is not an error.
                 with contextlib.suppress(OSError):
                     self.index.save(index_path)
 
@@ -196,7 +204,7 @@ class VideoSource:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """Class of each video, int32 `[V]`; None unless `kind` is "clip"."""
+        """Class of each video, int32 `[V]`; None if `kind` is "frame" or "point"."""
         return self.index.present.argmax(1).astype(np.int32) if self.kind == "clip" else None
 
     @property
@@ -216,7 +224,7 @@ class VideoSource:
 
     @property
     def num_frames(self) -> np.ndarray:
-        """Sensor frames of each video, int32 `[V]`."""
+        """Number of sensor frames of each video, int32 `[V]`."""
         return self.index.num_frames
 
     def __len__(self) -> int:
@@ -226,12 +234,12 @@ class VideoSource:
         video = self._store.get(int(self._indices[index]))
         if self._new_labels is None:
             return video
-        # The last entry is for the label -1, which stays.
+        # The label -1 selects the last entry, which is -1.
         return dataclasses.replace(video, labels=self._new_labels[video.labels])
 
     @property
     def digests(self) -> dict[str, str]:
-        """By name of each video, a digest of what it holds (`VideoIndex.digests`)."""
+        """Hash of each video (`VideoIndex.digests`) by its name."""
         return dict(zip(self.video_ids, self.index.digests, strict=True))
 
     @property
@@ -241,11 +249,21 @@ class VideoSource:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes of the data set, seen in this split or not."""
+        """Number of classes of the data set, including those without videos in this split."""
         return len(self.label_names)
 
     def select(self, indices: Sequence[int] | np.ndarray, name: str | None = None) -> VideoSource:
-        """The videos at `indices`, in that order; no copy, the cache is shared."""
+        """The videos at `indices`, in that order.
+
+        Nothing is copied; the cache is shared.
+
+        Args:
+          indices: numbers of the videos.
+          name: name of the subset for messages, None for the present name.
+
+        Raises:
+          InputError: there are no indices.
+        """
         indices = np.asarray(indices, np.int64)
         if not len(indices):
             raise InputError(f"The part {name!r} of {self.name} would hold no videos.")
@@ -256,7 +274,10 @@ class VideoSource:
         return part
 
     def with_classes(self, names: Sequence[str]) -> VideoSource:
-        """The same videos with labels that count in the order of `names`; the cache is shared.
+        """The same videos, with labels that are indices into `names`; the cache is shared.
+
+        Args:
+          names: class names, which must contain those of these videos.
 
         Raises:
           InputError: a class of these videos is not among `names`.
@@ -264,12 +285,12 @@ class VideoSource:
         names = tuple(names)
         if names == self.label_names:
             return self
-        strange = [name for name in self.label_names if name not in names]
-        if strange:
+        unknown = [name for name in self.label_names if name not in names]
+        if unknown:
             raise InputError(
-                f"{self.name} has {len(strange)} classes that are not known here, "
-                f"{', '.join(map(repr, strange[:8]))}{' …' if len(strange) > 8 else ''}; known are "
-                f"{', '.join(map(repr, names))}: give data with these classes, under these names."
+                f"{self.name} has {len(unknown)} classes that are not known here, "
+                f"{', '.join(map(repr, unknown[:8]))}{' …' if len(unknown) > 8 else ''}; give data "
+                f"with the known classes, {', '.join(map(repr, names))}."
             )
         order = [names.index(name) for name in self.label_names]
         new = copy.copy(self)
@@ -283,14 +304,14 @@ class VideoSource:
 
 
 class _VideoStore:
-    """Decodes records and keeps the recently used, up to a number of bytes."""
+    """Decodes records and caches those used last, up to `max_bytes`."""
 
-    def __init__(self, records: Records, name: str, limit: int):
+    def __init__(self, records: Records, name: str, max_bytes: int):
         self._records = records
         self._name = name
         self.label_fields: set[str] = set()
-        self._limit = limit
-        self._held = 0
+        self._max_bytes = max_bytes
+        self._used_bytes = 0
         self._cache: collections.OrderedDict[int, Video] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -300,23 +321,23 @@ class _VideoStore:
             if video is not None:
                 self._cache.move_to_end(index)
                 return video
-        # Decoding happens outside the lock: threads may read the same video twice, never wait.
+        # Decoded outside the lock: two threads may decode the same video, but none waits.
         video = self._decode(self._records[index])
         size = _size(video)
         with self._lock:
-            if index not in self._cache and size <= self._limit:
+            if index not in self._cache and size <= self._max_bytes:
                 self._cache[index] = video
-                self._held += size
-                while self._held > self._limit:
-                    _, old = self._cache.popitem(last=False)
-                    self._held -= _size(old)
+                self._used_bytes += size
+                while self._used_bytes > self._max_bytes:
+                    _, oldest = self._cache.popitem(last=False)
+                    self._used_bytes -= _size(oldest)
         return video
 
     def _decode(self, record: Mapping[str, Any]) -> Video:
         field = next((f for f in map(label_field, get_args(Kind)) if f in record), None)
         if field is None:
             raise InputError(
-                f"The videos of {self._name} carry no labels, neither of clips, frames nor points."
+                f"The videos of {self._name} have no labels, neither of clips, frames nor points."
             )
         self.label_fields.add(field)
         sizes = np.asarray(record["frame_sizes"], np.int64)
@@ -331,7 +352,10 @@ class _VideoStore:
 
 def _kind(fields: set[str], name: str) -> Kind:
     if len(fields) > 1:
-        raise InputError(f"The videos of {name} carry labels of different kinds: {fields}.")
+        raise InputError(
+            f"The videos of {name} have labels of different kinds, {', '.join(sorted(fields))}; "
+            "store the same field in every video."
+        )
     return next(kind for kind in get_args(Kind) if label_field(kind) in fields)
 
 
@@ -356,12 +380,12 @@ def _text(value: str | bytes) -> str:
 def channel_statistics(
     videos: VideoSource, *, max_points: int = 2_000_000, seed: int = 0
 ) -> ChannelStatistics:
-    """Robust mean and spread of the extra columns, over training videos.
+    """Robust mean and spread of the extra columns (`clips.robust_statistics`).
 
     Args:
-      videos: the *training* videos; held-out ones must not be among them.
-      max_points: when there are more points, each video gives its share of this many, at random.
-      seed: of that draw.
+      videos: the training videos, without any held-out ones.
+      max_points: with more points than this, an equal share of it is sampled from each video.
+      seed: seed of the sampling.
     """
     channels = videos.columns[3:]
     if not channels:

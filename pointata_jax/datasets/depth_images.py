@@ -1,4 +1,4 @@
-"""Reads images of depths, as depth cameras' archives hold them: one channel of 16 bits."""
+"""Reads depth images with one channel of 16 bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pointata_jax.errors import InputError
 
 
 def read_depth_image(path: Path) -> np.ndarray:
-    """The numbers of a depth image as they are (commonly millimeters, 0 for none), int32 [H, W].
+    """The values of a depth image, int32 [H, W]: commonly millimeters, and 0 where nothing is.
 
     Raises:
       InputError: Pillow is not installed, or the image is missing, damaged or not of 16 bits.
@@ -20,7 +20,7 @@ def read_depth_image(path: Path) -> np.ndarray:
         from PIL import Image
     except ImportError:
         raise InputError(
-            f"{path} is an image, and reading it takes Pillow: install it (pip install pillow)."
+            f"{path} is an image, which Pillow is needed to read: install it (pip install pillow)."
         ) from None
     try:
         with Image.open(path) as image:

@@ -1,8 +1,8 @@
-"""Reads videos that NumPy keeps as object arrays of clouds, without trusting the files.
+"""Reads videos that are stored as object arrays of clouds, without running code from the files.
 
 The published converters of MSR-Action3D and NTU RGB+D save a list of T clouds (n, 3) as an object
-array in an npz file. NumPy keeps object arrays as pickles, and loading a pickle may run any code.
-So `np.load` is not used for them: the reader here interprets the pickle with inert stand-ins for
+array in an npz file. NumPy stores object arrays as pickles, and loading a pickle may run any code.
+So `np.load` is not used for them. The reader here interprets the pickle with inert stand-ins for
 the few names that arrays of numbers need, and refuses every other name.
 """
 
@@ -26,12 +26,16 @@ _ARRAY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 def read_frames(path: str | Path, key: str) -> list[np.ndarray]:
     """The clouds of one recording: T arrays (n, 3), in the units of the file.
 
-    They are float32 or narrower where the file is, else float64 (`as_floats`). Besides
-    the array `key`, the plain form `points` (all points, flat) with `frame_sizes` is read.
+    Their type is float16, float32 or float64, see `as_floats`. Besides the array `key`, the plain
+    form `points` (all points, flat) with `frame_sizes` is read.
+
+    Args:
+      path: the npz file.
+      key: name of the object array.
 
     Raises:
-      InputError: the file is missing, cut off or damaged, lacks these arrays, holds a pickle that
-        asks for anything but arrays of numbers, or a cloud that is empty or not (n, 3).
+      InputError: the file is missing, cut off or damaged, lacks these arrays, holds a pickle with
+        anything but arrays of numbers, or a cloud that is empty or not (n, 3).
     """
     path = Path(path)
     try:
@@ -41,23 +45,25 @@ def read_frames(path: str | Path, key: str) -> list[np.ndarray]:
                 with archive.open(members[key]) as member:
                     clouds = _read_array(member)
             elif _POINTS in members and _SIZES in members:
-                with archive.open(members[_POINTS]) as points:
-                    with archive.open(members[_SIZES]) as sizes:
-                        clouds = _divide(_read_array(points), _read_array(sizes))
+                with (
+                    archive.open(members[_POINTS]) as points,
+                    archive.open(members[_SIZES]) as sizes,
+                ):
+                    clouds = _divide(_read_array(points), _read_array(sizes))
             else:
                 found = " ".join(", ".join(members).split()) or "nothing"
                 raise InputError(
                     f"{path} holds {found}, expected {key!r}, or "
                     f"{_POINTS!r} with {_SIZES!r}; take the file from the archive again."
                 )
-        return _checked(clouds, path)
+        return _check_clouds(clouds, path)
     except InputError:
         raise
     except _Refused as error:
         name = " ".join(str(error).split())
         raise InputError(
-            f"{path} asks to load {name}, which arrays of numbers never need; the file is not what "
-            "it claims to be and was not read."
+            f"{path} asks to load {name}, which arrays of numbers never need; the file was not "
+            "read, take it from a source that you trust."
         ) from None
     except Exception as error:  # Nothing in the file was executed.
         raise unreadable(path, error, "take the file from the archive again") from error
@@ -74,9 +80,9 @@ def _divide(points: Any, sizes: Any) -> list[np.ndarray]:
     return np.split(points, np.cumsum(sizes)[:-1]) if len(sizes) else []
 
 
-def _checked(clouds: Any, path: Path) -> list[np.ndarray]:
+def _check_clouds(clouds: Any, path: Path) -> list[np.ndarray]:
     if not isinstance(clouds, list) and not np.ndim(clouds):
-        raise ValueError("a single value where the clouds of the frames belong")
+        raise ValueError("a single value, expected the clouds of the frames")
     frames = []
     for index, cloud in enumerate(clouds):
         cloud = np.asarray(cloud)
@@ -103,7 +109,7 @@ def _read_array(member: BinaryIO | Any) -> Any:
     else:
         raise ValueError(f"unknown version {version} of the npy format")
     if dtype.hasobject:
-        # latin1: pickles of Python 2 keep the bytes of an array as text.
+        # latin1: pickles of Python 2 store the bytes of an array as text.
         return _numbers(_ArrayUnpickler(member, encoding="latin1").load())
     data = member.read()
     expected = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
@@ -127,6 +133,7 @@ class _PickledDtype:
         self._order = state[1]
 
     def get(self) -> np.dtype:
+        """The type; ValueError unless it is a plain one of numbers, or of objects."""
         dtype = np.dtype(self._code)
         if dtype.kind not in "fiubO" or dtype.names is not None:
             raise ValueError(f"an array of {dtype}")
@@ -158,9 +165,10 @@ class _PickledArray:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Understands arrays of numbers, nested in object arrays and lists, and nothing else."""
+    """Accepts arrays of numbers, nested in object arrays and lists, and nothing else."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
+        """The stand-in for a name in the pickle; `_Refused` if there is none."""
         name = f"{module_name}.{global_name}"
         if name == "numpy.ndarray":
             return _PickledArray
@@ -170,7 +178,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             return lambda *_: _PickledArray()
         if module_name in _ARRAY_MODULES and global_name == "scalar":
             return lambda dtype, data: np.frombuffer(_as_bytes(data), dtype.get())[0]
-        if name == "_codecs.encode":  # How protocol 2 writes bytes.
+        if name == "_codecs.encode":  # Protocol 2 writes bytes in this way.
             return lambda text, *_: _as_bytes(text)
         if name in ("builtins.list", "__builtin__.list"):
             return list
@@ -186,11 +194,11 @@ def _as_bytes(data: Any) -> bytes:
 
 
 def _numbers(value: Any) -> Any:
-    """What an unpickled value says, with arrays in place of their stand-ins."""
+    """An unpickled value with arrays in place of their stand-ins."""
     if isinstance(value, _PickledArray):
         return value.get()
     if isinstance(value, list | tuple):
         return [_numbers(item) for item in value]
     if isinstance(value, int | float | np.number | np.bool_):
         return value
-    raise ValueError(f"a {type(value).__name__} where numbers belong")
+    raise ValueError(f"a {type(value).__name__}, expected numbers")

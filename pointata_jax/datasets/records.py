@@ -1,4 +1,4 @@
-"""Folders of prepared records: whether they are whole, and reading that names them when damaged."""
+"""Folders of prepared records: checking that they are complete, and reading them."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from pointata_jax.data.schema import label_names
 from pointata_jax.errors import InputError
 
 DESCRIPTION = "dataset_info.json"
-"""What tfds describes a folder of records with."""
+"""File in which tfds describes a folder of records."""
 
 _INCOMPLETE = "incomplete."
 _ABANDONED_SECONDS = 24 * 3600
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds all record files of a data set, and what describes them.
+    """Whether a folder holds all record files of a data set and their description.
 
-    Records are written beside it and come to their name when they are done, so an interrupted
-    preparation leaves no such folder. But copies break off, and clusters clear old files away.
+    Records are written to a temporary folder beside it, which is renamed at the end, so an
+    interrupted preparation leaves no such folder. But a copy may be incomplete, and clusters delete
+    old files.
     """
     try:
         info = open_records(folder).info
         files = [path for split in info.splits.values() for path in split.filepaths]
         stored = json.loads((folder / "features.json").read_text())["featuresDict"]["features"]
         if "label" in stored:
-            # tfds reads on without the names of classes, and calls them by their numbers.
+            # Without this file tfds raises no error, but names classes by their numbers.
             files.append(folder / "label.labels.txt")
             count = int(stored["label"]["classLabel"]["numClasses"])
             if len(label_names(info.features)) != count:
                 return False
         return bool(files) and all(os.path.getsize(path) for path in files)
-    except Exception:  # tfds says with many types that a file of it is missing or damaged.
+    except Exception:  # tfds raises many types where a file is missing or damaged.
         return False
 
 
@@ -51,15 +52,15 @@ def open_records(folder: Path) -> Any:
 
 
 def remove_records(folder: Path) -> None:
-    """Removes a folder of records, if it is there."""
+    """Removes a folder of records, if it exists."""
     if folder.is_dir():
         shutil.rmtree(folder)
 
 
 def remove_abandoned(records: Path) -> None:
-    """Removes what interrupted preparations of a folder of records have left beside it.
+    """Removes the temporary folders of interrupted preparations beside a folder of records.
 
-    Only what was not written to for a day: another process may be at work there.
+    Folders that were written to within a day stay, since another process may still be writing.
     """
     for folder in records.parent.glob(f"{_INCOMPLETE}*"):
         with contextlib.suppress(OSError):  # Another process may remove it at the same time.
@@ -69,17 +70,20 @@ def remove_abandoned(records: Path) -> None:
 
 
 class StoredVideos:
-    """Random access to the examples of one split; damage is an InputError that names the folder."""
+    """Random access to the examples of one split.
+
+    Raises InputError, naming the folder, where records are damaged.
+    """
 
     def __init__(self, builder: Any, split: str):
         """Opens the records.
 
         Args:
-          builder: of `open_records`.
-          split: name of a split, or a slice as tfds has them.
+          builder: what `open_records` returns.
+          split: name of a split, or a slice in the notation of tfds.
 
         Raises:
-          InputError: no such slice, or the records are damaged.
+          InputError: there is no such slice, or the records are damaged.
         """
         self._folder = Path(builder.data_dir)
         try:
@@ -106,6 +110,6 @@ class StoredVideos:
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(
-            f"The prepared records in {self._folder} are damaged or gone ({one_line(error)}): "
-            "remove this folder, and they are made again."
+            f"The prepared records in {self._folder} are damaged or missing ({one_line(error)}): "
+            "remove this folder, and they are prepared again."
         )

@@ -1,4 +1,4 @@
-"""Data sets by name: prepares one once with its tfds builder, then reads its records."""
+"""Data sets by name: each is prepared once by its tfds builder, then read from its records."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ DATASETS = (
     "hoi4d_semantic",
     "synthia",
 )
-"""Names of the data sets; each is a package of this one with a tfds builder."""
+"""Names of the data sets; each is a sub-package with a tfds builder."""
 
 GENERATED = frozenset({"synthetic_actions", "synthetic_timelines", "synthetic_parts"})
-"""Data sets that are made by the program and need no data folder."""
+"""Data sets that are generated and need no data folder."""
 
 _CACHED = re.compile(rf"({'|'.join(DATASETS)})-[0-9a-f]{{12}}/|downloads/")
 _END_BYTES = 4096
@@ -70,18 +70,19 @@ def prepare(
     """Prepares a data set unless that was done before, and returns the folder of its records.
 
     Each combination of data set, options and source files has a folder of its own under
-    `cache_dir`, so records of a partial copy are never taken for those of the whole.
+    `cache_dir`, so records of a partial copy are never used as those of the complete data set.
 
     Args:
       name: one of `DATASETS`.
-      data_dir: folder with the public data in its own layout; None for generated data sets or with
-        `download`.
+      data_dir: folder with the public data in its published layout; None for generated data sets
+        and with `download`.
       cache_dir: folder for prepared records; made if missing.
-      download: let the builder fetch the public archive (only builders that can).
+      download: let the builder download the public archive, if it can.
       options: keyword arguments of the builder.
 
     Raises:
-      InputError: unknown data set, missing or empty data folder, or bad data, with what to do.
+      InputError: the data set is unknown, the data folder missing or empty, or the data are not
+        valid.
     """
     cls = builder_class(name)
     options = dict(options or {})
@@ -95,7 +96,7 @@ def prepare(
     cache = _absolute(cache_dir, "cache folder (--cache_dir)")
     with _faults(name, data_dir, cache):
         if data_dir is not None:
-            # A builder whose features depend on the folder says how.
+            # A builder whose features depend on the folder takes options from it.
             options_for = getattr(cls, "options_for", None)
             options = {**(options_for(data_dir) if options_for else {}), **options}
         digest = _digest(cls, data_dir, options, cache)
@@ -121,10 +122,9 @@ def splits(
     download: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Names of the splits of a data set, prepared if need be; no video is read.
+    """Names of the splits of a data set. It is prepared if needed; no video is read.
 
-    Args:
-      name, data_dir, cache_dir, download, options: see `prepare`.
+    The arguments are those of `prepare`.
     """
     records = prepare(name, data_dir, cache_dir=cache_dir, download=download, options=options)
     return tuple(open_records(records).info.splits)
@@ -140,12 +140,19 @@ def load_source(
     options: Mapping[str, Any] | None = None,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> VideoSource:
-    """The videos of one split of a data set, prepared if need be.
+    """The videos of one split of a data set, which is prepared if needed.
 
     Args:
-      name, data_dir, cache_dir, download, options: see `prepare`.
+      name: see `prepare`.
+      data_dir: see `prepare`.
       split: name of a split, such as "train" or "test"; tfds slices such as "train[:10]" work too.
-      cache_bytes: memory for decoded videos.
+      cache_dir: see `prepare`.
+      download: see `prepare`.
+      options: see `prepare`.
+      cache_bytes: memory for decoded videos, in bytes.
+
+    Raises:
+      InputError: as of `prepare`, or there is no such split.
     """
     records = prepare(name, data_dir, cache_dir=cache_dir, download=download, options=options)
     builder = open_records(records)
@@ -173,7 +180,7 @@ def _builder(cls: Any, name: str, folder: Path, options: Mapping[str, Any]) -> A
         try:
             return cls(data_dir=folder, **options)
         except Exception:
-            # A builder reads what describes its records, which may be damaged.
+            # A builder reads the description of existing records, which may be damaged.
             damaged = [path.parent for path in folder.rglob(DESCRIPTION)]
             damaged = [path for path in damaged if not is_whole(path)]
             if not damaged:
@@ -184,14 +191,14 @@ def _builder(cls: Any, name: str, folder: Path, options: Mapping[str, Any]) -> A
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        # The keywords came from the caller; the builder's own message names the wrong one.
+        # The options are the caller's; the builder's own message names the wrong one.
         raise InputError(
             f"The data set {name} does not take these options: {one_line(error, 300)}."
         ) from None
 
 
 def _prepare(builder: Any, data_dir: Path | None, cache: Path) -> None:
-    """Writes the records of a builder; what is there and not whole is made again."""
+    """Writes the records of a builder; incomplete records are removed first."""
     import tensorflow_datasets as tfds
 
     records = Path(builder.data_dir)
@@ -204,14 +211,14 @@ def _prepare(builder: Any, data_dir: Path | None, cache: Path) -> None:
     try:
         builder.download_and_prepare(download_dir=cache / "downloads", download_config=config)
     except OSError:
-        # Another process may have finished the same folder first; its records are as good as ours.
+        # Another process may have finished the same folder first; its records are the same.
         if not is_whole(records):
             raise
 
 
 @contextlib.contextmanager
 def _faults(name: str, data_dir: Path | None, cache: Path) -> Iterator[None]:
-    """What goes wrong while a data set is prepared becomes a sentence about the place at fault."""
+    """Converts any error of a preparation to an InputError that names the folder at fault."""
     try:
         yield
     except InputError:
@@ -226,7 +233,7 @@ def _faults(name: str, data_dir: Path | None, cache: Path) -> Iterator[None]:
 
 
 def _folder_fault(error: OSError, name: str, data_dir: Path | None, cache: Path) -> InputError:
-    """The sentence about the folder whose file or disk an OSError is about."""
+    """The InputError for an OSError: it names the data folder or the cache folder."""
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
     why = error.strerror or one_line(error, 300)
     in_cache = path is not None and (path.is_relative_to(cache) or cache.is_relative_to(path))
@@ -243,7 +250,7 @@ def _folder_fault(error: OSError, name: str, data_dir: Path | None, cache: Path)
         )
     if path is not None and data_dir is not None and path.is_relative_to(data_dir):
         return InputError(
-            f"{path} cannot be read ({why}): check that it is still there and its rights, or give "
+            f"{path} cannot be read ({why}): check that it exists and its access rights, or give "
             "another folder (--data_dir)."
         )
     return _not_prepared(name, data_dir, cache, error)
@@ -253,14 +260,15 @@ def _not_prepared(name: str, data_dir: Path | None, cache: Path, error: Exceptio
     source = "" if data_dir is None else f" from {data_dir}"
     return InputError(
         f"The data set {name} could not be prepared{source} in {cache} ({type(error).__name__}: "
-        f"{one_line(error, 300)}): check that the data are whole and in their published layout."
+        f"{one_line(error, 300)}): check that the data are complete and in their published layout."
     )
 
 
 def _absolute(folder: str | Path, what: str) -> Path:
     try:
         return Path(folder).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # A loop of links, an unknown ~name, NUL.
+    # Raised by a loop of links, an unknown ~name, and a NUL character.
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"The {what} {str(folder)!r} cannot be found ({one_line(error, 300)}); give another."
         ) from None
@@ -282,22 +290,22 @@ def _check_folder(name: str, data_dir: str | Path | None, instructions: str) -> 
             raise InputError(f"The data folder {folder} is empty. {instructions}")
     except OSError as error:
         raise InputError(
-            f"The data folder {folder} cannot be read ({error.strerror}): check its rights, or "
-            "give another (--data_dir)."
+            f"The data folder {folder} cannot be read ({error.strerror}): check its access rights, "
+            "or give another (--data_dir)."
         ) from None
     return folder
 
 
 def _digest(cls: Any, data_dir: Path | None, options: Mapping[str, Any], cache: Path) -> str:
-    """Short digest of what decides the records: options, folder, and the files read from it.
+    """Short digest of what the records depend on: options, data folder, and the files read from it.
 
-    The version of the builder is part of the path below the folder that bears the digest. Prepared
-    records are no source, even where the cache lies in the data folder.
+    The version of the builder is part of the path below the folder that is named by the digest.
+    Prepared records do not count, even where the cache folder is inside the data folder.
     """
     parts: list[Any] = [sorted((key, repr(value)) for key, value in options.items())]
     if data_dir is not None:
         parts.append(str(data_dir))
-        # A builder that can name its files notices when they change.
+        # Of a builder that lists its source files, a changed file changes the digest.
         list_files = getattr(cls, "source_files", None)
         for path in map(Path, list_files(data_dir) if list_files else ()):
             if not (path.is_relative_to(cache) and _CACHED.match(str(path.relative_to(cache)))):
@@ -306,11 +314,11 @@ def _digest(cls: Any, data_dir: Path | None, options: Mapping[str, Any], cache: 
 
 
 def _fingerprint(path: Path) -> tuple[int, int, str]:
-    """Size, time of change and last bytes of a file.
+    """Size, time of change and a digest of the last bytes of a file.
 
-    Time and size alone miss a file that was replaced by one of the same shape with its time kept,
-    as archives, backups and version control do. A zip archive, and so an npz file, ends with
-    checksums of all its members, and most lists and descriptions fit as a whole.
+    Time and size alone miss a file that was replaced by another of the same size and time, as
+    archives, backups and version control may do. A zip archive, and so an npz file, ends with the
+    checksums of all its members. Most lists and descriptions are shorter than these bytes.
     """
     status = path.stat()
     end = b""

@@ -1,38 +1,50 @@
 """From a user's archive to records, one video at a time, however large the archive is.
 
-tfds' usual builder sorts the examples of a split by key. It collects up to a gigabyte in memory and
-writes what is more to files of TensorFlow, so that without TensorFlow a larger split fails. The
-builders of large archives are therefore `tfds.core.ShardBasedBuilder`s: their examples go to the
-record files as they come. Order does not matter there, since training shuffles.
+tfds' `GeneratorBasedBuilder` sorts the examples of a split by key. It collects up to a gigabyte in
+memory and writes what is more to files of TensorFlow, so that a larger split fails without
+TensorFlow. The builders of large archives are therefore `tfds.core.ShardBasedBuilder`s: examples go
+to the record files in the order in which they are made. Training shuffles them later.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pointata_jax.errors import InputError
 
-Example = tuple[str, dict[str, Any]]
+Example = dict[str, Any]
+"""One video, as `schema.make_example` returns it."""
+
 Item = TypeVar("Item")
 
 Protocol = Literal["corrected", "published"]
-"""Where the published code has a defect: what it meant to do, or what it does."""
+"""Where published code has a defect, "corrected" does what the authors intended and "published"
+repeats what their code does."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("corrected", "published")
 
 
 def check_protocol(protocol: str) -> Protocol:
-    """The name of a protocol, or InputError."""
+    """The protocol of this name; InputError if there is none."""
     if protocol not in PROTOCOLS:
         raise InputError(f"Unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}.")
     return protocol  # pyright: ignore[reportReturnType]
 
 
 def manual_folder(dl_manager: Any, where: str) -> Path:
-    """The folder of the user's copy; InputError with the instructions `where` if there is none."""
+    """The folder of the user's copy.
+
+    Args:
+      dl_manager: tfds' download manager.
+      where: what a data folder holds and where the public data come from, for errors.
+
+    Raises:
+      InputError: the folder is missing, empty or cannot be read.
+    """
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError as error:  # tfds: missing or empty, with the path in the text.
@@ -50,20 +62,20 @@ def split_shards(
     *,
     items_per_shard: int,
     where: str | Path,
-) -> dict[str, list[Callable[[], Iterator[Example]]]]:
+) -> dict[str, list[Callable[[], Iterator[tuple[str, Example]]]]]:
     """What `_shard_iterators_per_split` of a builder returns.
 
     Args:
-      parts: by split, what its examples are made of (a file, a row of a file), in order.
-      make: the examples of one item, with their keys.
-      items_per_shard: items whose examples share a record file.
-      where: the source, for the error.
+      parts: by split, the sources of its examples (a file, a row of a file), in order.
+      make: makes the examples of one source. The key of an example is its `video_id`.
+      items_per_shard: number of sources whose examples share a record file.
+      where: the data folder, for the error.
 
     Returns:
-      By split, one function per record file. Splits without items are left out.
+      By split, one function per record file. Splits without sources are left out.
 
     Raises:
-      InputError: no split has an item; or, while the examples are made, a key occurs twice.
+      InputError: all splits are empty; or, while the examples are made, a `video_id` occurs twice.
     """
     if not any(parts.values()):
         raise InputError(f"{where} holds no video of the data set; check what was copied there.")
@@ -78,14 +90,54 @@ def split_shards(
     }
 
 
+def keep_present(
+    splits: Mapping[str, Sequence[Item]],
+    files: Container[str],
+    name: Callable[[Item], str],
+    *,
+    problem: str,
+    partial: bool,
+    where: str = "",
+) -> dict[str, list[Item]]:
+    """The items of each split that have a file.
+
+    Args:
+      splits: the items that the lists of a data set name, by split.
+      files: the names of the items that have a file.
+      name: the name of an item.
+      problem: words for items without a file, such as "frames have no file".
+      partial: warn of missing files instead of raising.
+      where: what a data folder holds, for the error.
+
+    Raises:
+      InputError: an item has no file, unless `partial`.
+    """
+    for split, items in splits.items():
+        missing = [name(item) for item in items if name(item) not in files]
+        if not missing:
+            continue
+        what = f"{len(missing)} of the {len(items)} {split} {problem}"
+        if not partial:
+            raise InputError(
+                f"{what}, the first is {missing[0]}; complete the copy, or give partial=True to "
+                f"use what is there. {where}".rstrip()
+            )
+        warnings.warn(f"{what} and were left out, such as {missing[0]}.", UserWarning, stacklevel=3)
+    return {
+        split: [item for item in items if name(item) in files] for split, items in splits.items()
+    }
+
+
 def _examples(
     items: Sequence[Item], make: Callable[[Item], Iterable[Example]], seen: set[str]
-) -> Iterator[Example]:
+) -> Iterator[tuple[str, Example]]:
     for item in items:
-        for key, example in make(item):
+        for example in make(item):
+            key = example["video_id"]
             if key in seen:
                 raise InputError(f"The video {key!r} occurs twice; remove one of the two.")
             seen.add(key)
             yield key, example
-            # tfds holds on to what a shard yielded until the shard is written, only to count it.
+            # tfds keeps the examples of a shard until it is written, only to count them. Emptying
+            # them frees their arrays.
             example.clear()

@@ -1,1 +1,1 @@
-"""Everything that is generated: figures, motions, rooms, depth cameras and object shapes."""
+"""Procedural data: human figures, motions, rooms, depth cameras and shapes of objects."""

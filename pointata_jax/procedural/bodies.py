@@ -1,7 +1,7 @@
-"""The body of the embedded data's figure: joints, capsules, build and style, forward kinematics.
+"""The body of the procedural figure: joints, capsules, body shapes, forward kinematics.
 
-A skeleton of twenty joints (those of the first Kinect) is posed by joint angles. Meters, y up; in
-the rest pose the figure looks along negative z, so its left is at positive x.
+Joint angles pose a skeleton of twenty joints (those of the first Kinect). Coordinates are meters, y
+up. In the rest pose the figure faces negative z, so its left side is at positive x.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 from pointata_jax.data.rotations import axis_rotation
 
-# Joint, parent, offset from the parent in the rest pose (standing, arms down, height 1.76 m).
+# Joint, parent, offset from the parent in the rest pose (standing, arms down, 1.76 m tall).
 _SKELETON: tuple[tuple[str, str | None, tuple[float, float, float]], ...] = (
     ("pelvis", None, (0.0, 0.0, 0.0)),
     ("spine", "pelvis", (0.0, 0.20, 0.0)),
@@ -36,9 +37,9 @@ _SKELETON: tuple[tuple[str, str | None, tuple[float, float, float]], ...] = (
     ("foot_right", "ankle_right", (0.0, -0.03, -0.16)),
 )
 
-# Joints without freedom of their own: mixtures of two others that give the capsules a chest, a neck
-# thinner than the head, and flanks. Name, (first joint, its share), second joint.
-_FLESH: tuple[tuple[str, str, float, str], ...] = (
+# Joints interpolated between two others. They are ends of the capsules for the chest, a neck
+# thinner than the head, and the flanks. Name, first joint, weight of the first joint, second joint.
+_INTERPOLATED: tuple[tuple[str, str, float, str], ...] = (
     ("chest", "spine", 0.35, "neck"),
     ("chin", "neck", 0.30, "head"),
     ("rib_left", "shoulder_left", 0.80, "hip_left"),
@@ -48,7 +49,7 @@ _FLESH: tuple[tuple[str, str, float, str], ...] = (
 )
 
 # Capsules: joint at the end of the bone, joint at its start, radius in meters.
-_BODY: tuple[tuple[str, str, float], ...] = (
+_CAPSULES: tuple[tuple[str, str, float], ...] = (
     ("spine", "pelvis", 0.110),
     ("chest", "spine", 0.110),
     ("neck", "chest", 0.060),
@@ -72,42 +73,46 @@ _BODY: tuple[tuple[str, str, float], ...] = (
 )
 
 SKELETON: tuple[str, ...] = tuple(name for name, _, _ in _SKELETON)
-"""The twenty joints that a pose moves, and the joints that a depth sensor's tracker reports."""
+"""The twenty joints that a pose rotates, which are those that trackers of depth sensors report."""
 
-JOINTS: tuple[str, ...] = SKELETON + tuple(name for name, *_ in _FLESH)
-"""All J joints of the dressed body: `SKELETON` first, then those that `with_flesh` adds."""
+JOINTS: tuple[str, ...] = SKELETON + tuple(name for name, *_ in _INTERPOLATED)
+"""All J joints of a body of capsules: `SKELETON`, then the joints that `with_flesh` adds."""
 
 INDEX: dict[str, int] = {name: index for index, name in enumerate(JOINTS)}
-"""Number of each joint of `JOINTS`."""
+"""Index of each joint in `JOINTS`."""
 
-_STARTS = {joint: INDEX[start] for joint, start, _ in _BODY}
-_THICKNESS = {joint: radius for joint, _, radius in _BODY}
+_CAPSULE_STARTS = {joint: INDEX[start] for joint, start, _ in _CAPSULES}
+_CAPSULE_RADII = {joint: radius for joint, _, radius in _CAPSULES}
 
-PARENTS: np.ndarray = np.array([_STARTS.get(name, -1) for name in JOINTS], np.int32)
-"""int32 [J]: the start of the capsule that ends at each joint, -1 where none ends."""
+PARENTS: np.ndarray = np.array([_CAPSULE_STARTS.get(name, -1) for name in JOINTS], np.int32)
+"""int32 [J]: the joint where the capsule that ends at each joint starts, -1 without a capsule."""
 
-RADII: np.ndarray = np.array([_THICKNESS.get(name, 0.0) for name in JOINTS], np.float32)
-"""float32 [J]: meters, of a body of average girth."""
+RADII: np.ndarray = np.array([_CAPSULE_RADII.get(name, 0.0) for name in JOINTS], np.float32)
+"""float32 [J]: radius of each capsule in meters, for a body of average girth."""
 
 _REST = np.array([offset for *_, offset in _SKELETON])
 CHAIN: list[int] = [(-1 if parent is None else INDEX[parent]) for _, parent, _ in _SKELETON]
 """Parent of each joint of `SKELETON` in the kinematic chain, -1 for the pelvis."""
 
 FOOT_CLEARANCE = 0.04
-"""The radius of the feet, meters: their axis runs this high above the floor."""
+"""Height of the feet's axis above the floor, which is their radius, in meters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """Build and style of one performer.
+    """Body shape and style of one performer.
 
     Attributes:
-      height, legs, arms: factors of the whole body, the legs and the arms.
-      girth: factor of the capsules' radii.
-      amplitude, tempo: factors of how far and how fast the subject moves.
-      lean, splay: habitual bend of the back and distance of the arms from the body, radians.
-      sway: size of involuntary movement, radians.
-      left_share: probability that a one-sided motion is performed with the left.
+      height: scale of the whole body.
+      legs: scale of the legs, relative to the body.
+      arms: scale of the arms, relative to the body.
+      girth: scale of the radii of the capsules.
+      amplitude: scale of the size of motions.
+      tempo: scale of the speed of motions.
+      lean: forward bend of the back, radians.
+      splay: angle between the hanging arms and the body, radians.
+      sway: size of involuntary rotations, radians.
+      left_share: probability of performing a one-sided motion with the left side.
     """
 
     height: float
@@ -122,20 +127,20 @@ class Subject:
     left_share: float
 
     @property
-    def radii(self) -> np.ndarray:
-        """float32 [J]: the radii of this subject's capsules, for `capsules.surface_points`."""
+    def radii(self) -> Float[np.ndarray, " joints"]:
+        """Radius of each capsule of this subject, float32, meters."""
         return RADII * np.float32(self.girth * self.height)
 
 
 NUM_SUBJECTS = 16
-"""Performers of the embedded data sets."""
+"""Number of performers of the procedural data sets."""
 
 TEST_SUBJECTS: tuple[int, ...] = (12, 13, 14, 15)
-"""Performers of their test splits; the train splits have performers 0 to 11."""
+"""Numbers of the performers of the test splits; the train splits have performers 0 to 11."""
 
 
 def subject(number: int) -> Subject:
-    """The performer with this number: always the same one."""
+    """The performer with this number; the same number gives the same performer."""
     rng = np.random.default_rng((0x5B, number))
     return Subject(
         height=rng.uniform(0.88, 1.10),
@@ -151,17 +156,17 @@ def subject(number: int) -> Subject:
     )
 
 
-def with_flesh(joints: np.ndarray) -> np.ndarray:
-    """Adds the joints that only capsules need: `SKELETON` [..., 20, 3] -> `JOINTS` [..., J, 3]."""
+def with_flesh(joints: Float[np.ndarray, "*batch 20 3"]) -> Float[np.ndarray, "*batch joints 3"]:
+    """Adds the joints that only the capsules need: from positions of `SKELETON` to `JOINTS`."""
     extra = [
-        share * joints[..., INDEX[first], :] + (1.0 - share) * joints[..., INDEX[second], :]
-        for _, first, share, second in _FLESH
+        weight * joints[..., INDEX[first], :] + (1.0 - weight) * joints[..., INDEX[second], :]
+        for _, first, weight, second in _INTERPOLATED
     ]
     return np.concatenate([joints, np.stack(extra, axis=-2)], axis=-2)
 
 
-def bone_offsets(who: Subject) -> np.ndarray:
-    """Bone offsets [20, 3] of this build."""
+def bone_offsets(who: Subject) -> Float[np.ndarray, "20 3"]:
+    """Offset of each joint from its parent in the rest pose of a performer, meters."""
     scale = np.full(len(SKELETON), who.height)
     for index, name in enumerate(SKELETON):
         part = name.partition("_")[0]
@@ -172,10 +177,17 @@ def bone_offsets(who: Subject) -> np.ndarray:
     return _REST * scale[:, None]
 
 
-def forward_kinematics(angles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Joint positions [T, 20, 3], pelvis at the origin, from angles [T, 20, 3] about x, y, z.
+def forward_kinematics(
+    angles: Float[np.ndarray, "t 20 3"], offsets: Float[np.ndarray, "20 3"]
+) -> Float[np.ndarray, "t 20 3"]:
+    """Joint positions from joint angles, with the pelvis at the origin.
 
-    The turn of a joint is Rz Rx Ry (twist first) and carries everything beyond it.
+    The rotation of a joint is Rz Rx Ry (twist first). It applies to all joints below it in the
+    kinematic chain.
+
+    Args:
+      angles: rotations of each joint about x, y and z, radians.
+      offsets: offset of each joint from its parent (`bone_offsets`).
     """
     local = (
         axis_rotation(angles[..., 2], 2)

@@ -1,11 +1,11 @@
-"""The articulated figure of the embedded data, staged before a camera: one motion or many.
+"""Animates an articulated human figure before a camera: one motion, or a sequence of motions.
 
-A body (`procedural.bodies`) performs parametrized motions (`procedural.motions`) and can be dressed
-with capsules (`procedural.capsules`). Everything is made here from formulas; no recorded motion is
-used.
+A body (`procedural.bodies`) performs parametrized motions (`procedural.motions`). Its surface
+consists of capsules (`procedural.capsules`). All motions are computed from formulas; no recorded
+motion is used.
 
 Coordinates are meters in the frame of a depth camera at the origin: x to the right, y up, z away
-from the camera. A figure with yaw zero faces the camera, so its left is at positive x.
+from the camera. A figure with yaw zero faces the camera, so its left side is at positive x.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.errors import InputError
@@ -51,9 +52,9 @@ __all__ = [
 ]
 
 TRANSITION = 8
-"""Frames over which `animate_sequence` passes from one motion to the next."""
+"""Number of frames over which `animate_sequence` blends one motion into the next."""
 
-_STANDARD_FRAMES = 24  # A performance of `animate`; rates of sequences are measured by it.
+_STANDARD_FRAMES = 24  # Frames of one performance; the tempo of sequences is relative to it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +63,9 @@ class Segment:
 
     Attributes:
       motion: one of `MOTIONS`, or `REST`.
-      num_frames: its length; at least `TRANSITION`.
-      seed: of its side, reach, tempo and phase. A motion and its reversal with the same seed meet
-        in the same pose.
+      num_frames: length in frames, at least `TRANSITION`.
+      seed: seed of side, amplitude, tempo and phase. A motion followed by its reversal with the
+        same seed continues from the same pose.
     """
 
     motion: str
@@ -79,37 +80,38 @@ def animate(
     num_frames: int = 24,
     *,
     max_yaw: float = np.pi / 3,
-) -> np.ndarray:
-    """One performance of a motion, as a depth camera at the origin has it before it.
+) -> Float[np.ndarray, "t joints 3"]:
+    """One performance of a motion, in the frame of a depth camera at the origin.
 
-    Side, phase, speed, amplitude, viewpoint (yaw, place in the room, height of the camera) and a
-    slow drift are drawn anew. A reversed motion (`REVERSED`) is, for the same subject and seed,
-    exactly the other one with its frames in reverse order.
+    Side, phase, speed, amplitude, viewpoint (yaw, position, height of the camera) and a slow drift
+    are random. For the same subject and seed, a reversed motion (`REVERSED`) has exactly the frames
+    of the other one in reverse order.
 
     Args:
       motion: one of `MOTIONS`.
-      subject: who performs it.
+      subject: the performer.
       rng: generator or seed.
-      num_frames: frames T of the performance, whatever its speed.
-      max_yaw: largest turn away from the camera, radians.
+      num_frames: number T of frames, independent of the speed.
+      max_yaw: largest rotation away from the camera, radians.
 
     Returns:
-      float32 `[T, J, 3]` positions of `JOINTS`, meters.
+      Positions of `JOINTS`, float32, meters.
 
     Raises:
       InputError: unknown motion or no frames.
     """
     if motion not in MOTIONS:
-        raise InputError(f"Unknown motion {motion!r}: use one of {', '.join(MOTIONS)}.")
+        raise InputError(f"Unknown motion {motion!r}; use one of {', '.join(MOTIONS)}.")
     if num_frames < 1:
-        raise InputError(f"num_frames is {num_frames}; a performance has at least one frame.")
+        raise InputError(f"num_frames is {num_frames}; give at least one frame.")
     rng = np.random.default_rng(rng)
     forward = REVERSED.get(motion, motion)
-    score = perform(forward, np.linspace(0.0, 1.0, num_frames), subject, rng)
-    angles = score.angles + _sway(num_frames, subject.sway, rng)
+    pose = perform(forward, np.linspace(0.0, 1.0, num_frames), subject, rng)
+    angles = pose.angles + _sway(num_frames, subject.sway, rng)
     joints = forward_kinematics(angles, bone_offsets(subject))
-    joints = _grounded(joints, score.hop, _anchor(joints, score.stand_on), subject)
-    joints = with_flesh(_placed(joints, subject, rng, max_yaw))
+    shift = _shift_to_support(joints, pose.support_joints)
+    joints = _put_on_floor(joints, pose.vertical_offset, shift, subject)
+    joints = with_flesh(_place_before_camera(joints, subject, rng, max_yaw))
     return (joints[::-1] if motion in REVERSED else joints).astype(np.float32)
 
 
@@ -119,21 +121,22 @@ def animate_sequence(
     rng: np.random.Generator | int,
     *,
     max_yaw: float = np.pi / 3,
-) -> np.ndarray:
-    """One take of several motions after each other, with a blend of joint angles between them.
+) -> Float[np.ndarray, "t joints 3"]:
+    """A sequence of motions, with blended joint angles between them.
 
-    The blend is centered at the seam: during `TRANSITION` frames both motions go on while the pose
-    passes from the one to the other, each joint by the shorter way round. So a frame belongs to the
-    motion that has the larger share in it. Viewpoint, sway and drift run through the whole take.
+    The blend is centered at the boundary of two segments. During `TRANSITION` frames both motions
+    continue while the weight passes from one to the other, and each joint rotates the shorter way.
+    A frame belongs to the motion with the larger weight. Viewpoint, sway and drift are continuous
+    over the whole sequence.
 
     Args:
       segments: the motions, in order.
-      subject: who performs them.
+      subject: the performer.
       rng: generator or seed of viewpoint, sway and drift.
-      max_yaw: largest turn away from the camera, radians.
+      max_yaw: largest rotation away from the camera, radians.
 
     Returns:
-      float32 `[T, J, 3]` positions of `JOINTS`, meters; T is the sum of the segments' lengths.
+      Positions of `JOINTS`, float32, meters. T is the sum of the lengths of the segments.
 
     Raises:
       InputError: no segments, an unknown motion, or a segment shorter than a transition.
@@ -143,7 +146,7 @@ def animate_sequence(
     for segment in segments:
         if segment.motion not in (*MOTIONS, REST):
             raise InputError(
-                f"Unknown motion {segment.motion!r}: use one of {', '.join((*MOTIONS, REST))}."
+                f"Unknown motion {segment.motion!r}; use one of {', '.join((*MOTIONS, REST))}."
             )
         if segment.num_frames < TRANSITION:
             raise InputError(
@@ -151,42 +154,44 @@ def animate_sequence(
                 f"({TRANSITION} frames); make it longer."
             )
     rng = np.random.default_rng(rng)
-    seams = np.cumsum([0, *(segment.num_frames for segment in segments)])
-    num_frames = int(seams[-1])
-    angles, hop = np.zeros((num_frames, len(SKELETON), 3)), np.zeros(num_frames)
-    shares, stands = [], []
-    for segment, start in zip(segments, seams[:-1], strict=True):
-        frames = _reach_of(int(start), segment.num_frames, num_frames)
+    boundaries = np.cumsum([0, *(segment.num_frames for segment in segments)])
+    num_frames = int(boundaries[-1])
+    angles, vertical_offset = np.zeros((num_frames, len(SKELETON), 3)), np.zeros(num_frames)
+    weights, supports = [], []
+    for segment, start in zip(segments, boundaries[:-1], strict=True):
+        frames = _frames_of(int(start), segment.num_frames, num_frames)
         time = (frames - start) / (segment.num_frames - 1)
         draw = np.random.default_rng(segment.seed)
         duration = segment.num_frames / _STANDARD_FRAMES
-        score = perform(segment.motion, time, subject, draw, duration=duration, brisk=True)
-        share = _share(frames, int(start))[:, None, None]
-        # Whole turns change no pose, so take those that bring the two motions closest at the seam.
-        turns = np.round((angles[start] - score.angles[start - frames[0]]) / (2.0 * np.pi))
-        own = score.angles + 2.0 * np.pi * turns
-        angles[frames] = own * share + angles[frames] * (1.0 - share)
-        hop[frames] = score.hop * share[:, 0, 0] + hop[frames] * (1.0 - share[:, 0, 0])
-        shares.append((frames, share[:, 0]))
-        stands.append(score.stand_on)
+        pose = perform(segment.motion, time, subject, draw, duration=duration, full_length=True)
+        weight = _blend_weight(frames, int(start))
+        # Full turns do not change a pose; they are chosen to minimize the rotation at the boundary.
+        turns = np.round((angles[start] - pose.angles[start - frames[0]]) / (2.0 * np.pi))
+        unwrapped = pose.angles + 2.0 * np.pi * turns
+        angles[frames] = _blend(angles[frames], unwrapped, weight[:, None, None])
+        vertical_offset[frames] = _blend(vertical_offset[frames], pose.vertical_offset, weight)
+        weights.append((frames, weight[:, None]))
+        supports.append(pose.support_joints)
     angles += _sway(num_frames, subject.sway, rng, num_frames / _STANDARD_FRAMES)
     joints = forward_kinematics(angles, bone_offsets(subject))
-    anchor = np.zeros((num_frames, 2))
-    for (frames, share), stand_on in zip(shares, stands, strict=True):
-        anchor[frames] = _anchor(joints[frames], stand_on) * share + anchor[frames] * (1.0 - share)
-    joints = _grounded(joints, hop, anchor, subject)
-    return with_flesh(_placed(joints, subject, rng, max_yaw, 0.15)).astype(np.float32)
+    shift = np.zeros((num_frames, 2))
+    for (frames, weight), support_joints in zip(weights, supports, strict=True):
+        shift[frames] = _blend(
+            shift[frames], _shift_to_support(joints[frames], support_joints), weight
+        )
+    joints = _put_on_floor(joints, vertical_offset, shift, subject)
+    return with_flesh(_place_before_camera(joints, subject, rng, max_yaw, 0.15)).astype(np.float32)
 
 
-def static_shape(rng: np.random.Generator | int, num_points: int) -> np.ndarray:
-    """The whole surface of a random body in a random pose: a shape to pre-train on.
+def static_shape(rng: np.random.Generator | int, num_points: int) -> Float[np.ndarray, "n 3"]:
+    """The whole surface of a random body in a random pose, a shape for pre-training.
 
     Args:
       rng: generator or seed.
       num_points: number N of points, uniform over the outer surface.
 
     Returns:
-      float32 `[N, 3]`, meters, y up, turned about y at random, centered at the mean of its points.
+      float32, meters, y up, rotated about y at random, centered at the mean of its points.
     """
     rng = np.random.default_rng(rng)
     who = subject(int(rng.integers(1 << 31)))
@@ -196,14 +201,18 @@ def static_shape(rng: np.random.Generator | int, num_points: int) -> np.ndarray:
     return points - points.mean(axis=0)
 
 
-def _reach_of(start: int, length: int, num_frames: int) -> np.ndarray:
-    """The frames in which a segment has a share: its own and half a transition on either side."""
+def _frames_of(start: int, length: int, num_frames: int) -> np.ndarray:
+    """The frames that a segment contributes to: its own, and half a transition on either side."""
     half = TRANSITION // 2
     return np.arange(max(start - half, 0), min(start + length + half, num_frames))
 
 
-def _share(frames: np.ndarray, start: int) -> np.ndarray:
-    """Share of a segment [F], rising from 0 to 1 around its start; later ones take it away."""
+def _blend(before: np.ndarray, after: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return after * weight + before * (1.0 - weight)
+
+
+def _blend_weight(frames: np.ndarray, start: int) -> np.ndarray:
+    """Weight of a segment [F], which rises from 0 to 1 around its start."""
     if not start:
         return np.ones(len(frames))
     part = np.clip((frames - start + 0.5) / TRANSITION + 0.5, 0.0, 1.0)
@@ -213,42 +222,44 @@ def _share(frames: np.ndarray, start: int) -> np.ndarray:
 def _sway(
     num_frames: int, size: float, rng: np.random.Generator, duration: float = 1.0
 ) -> np.ndarray:
-    """Slow involuntary turns of all joints [T, 20, 3]."""
+    """Slow involuntary rotations of all joints [T, 20, 3], radians."""
     shape = (1, len(SKELETON), 3)
     time = np.linspace(0.0, 1.0, num_frames)[:, None, None]
     turns, phase = rng.uniform(0.3, 1.3, shape) * duration, rng.random(shape)
     return size * rng.standard_normal(shape) * np.sin(2.0 * np.pi * (turns * time + phase))
 
 
-def _anchor(joints: np.ndarray, stand_on: Sequence[str]) -> np.ndarray:
-    """Shift along x and z [T, 2] that keeps the feet it stands on in place."""
-    if not stand_on:
+def _shift_to_support(joints: np.ndarray, support_joints: Sequence[str]) -> np.ndarray:
+    """Translation along x and z [T, 2] that keeps the supporting joints in place."""
+    if not support_joints:
         return np.zeros((len(joints), 2))
-    return -joints[:, [INDEX[name] for name in stand_on]].mean(axis=1)[:, ::2]
+    return -joints[:, [INDEX[name] for name in support_joints]].mean(axis=1)[:, ::2]
 
 
-def _grounded(joints: np.ndarray, hop: np.ndarray, anchor: np.ndarray, who: Subject) -> np.ndarray:
-    """Stands the figure on the floor y = 0, `hop` above it, and shifts it by `anchor`."""
+def _put_on_floor(
+    joints: np.ndarray, vertical_offset: np.ndarray, shift: np.ndarray, who: Subject
+) -> np.ndarray:
+    """Puts the figure `vertical_offset` above the floor y = 0, and shifts it along x and z."""
     clearance = FOOT_CLEARANCE * who.girth * who.height
-    shift = np.zeros((len(joints), 1, 3))
-    shift[:, 0, 1] = clearance + hop - joints[..., 1].min(axis=1)
-    shift[:, 0, ::2] = anchor
-    return joints + shift
+    translation = np.zeros((len(joints), 1, 3))
+    translation[:, 0, 1] = clearance + vertical_offset - joints[..., 1].min(axis=1)
+    translation[:, 0, ::2] = shift
+    return joints + translation
 
 
-def _placed(
+def _place_before_camera(
     joints: np.ndarray,
     who: Subject,
     rng: np.random.Generator,
     max_yaw: float,
-    wander: float = 0.05,
+    drift_std: float = 0.05,
 ) -> np.ndarray:
-    """Turns the figure and puts it before a camera at the origin, slowly drifting."""
+    """Rotates the figure and places it before a camera at the origin, with a slow drift."""
     num_frames = len(joints)
     time = np.linspace(-0.5, 0.5, num_frames)
     yaw = rng.uniform(-max_yaw, max_yaw) + rng.normal(0.0, 2.0 * who.sway) * time
-    place = np.array([rng.uniform(-0.35, 0.35), -rng.uniform(0.85, 1.25), rng.uniform(2.3, 3.3)])
+    position = np.array([rng.uniform(-0.35, 0.35), -rng.uniform(0.85, 1.25), rng.uniform(2.3, 3.3)])
     drift = np.zeros((num_frames, 1, 3))
-    drift[:, 0, ::2] = rng.normal(0.0, wander, 2) * time[:, None]
-    turned = np.einsum("tij,tkj->tki", axis_rotation(yaw, 1), joints)
-    return turned + place + drift
+    drift[:, 0, ::2] = rng.normal(0.0, drift_std, 2) * time[:, None]
+    rotated = np.einsum("tij,tkj->tki", axis_rotation(yaw, 1), joints)
+    return rotated + position + drift

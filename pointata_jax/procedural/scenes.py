@@ -1,7 +1,7 @@
-"""A room around a figure: floor and furniture of boxes, and what one depth camera sees of it all.
+"""Rooms with a floor and furniture of boxes around a figure, rendered with a depth camera.
 
-Boxes hide what is behind them exactly, as capsules do (`procedural.capsules`): a ray meets a box
-where it is between all three pairs of faces at once.
+Occlusion by boxes is exact, as for capsules (`procedural.capsules`): a ray is inside a box where it
+is between all three pairs of faces.
 
 Coordinates are meters in the camera's frame: x to the right, y up, z away from the camera.
 """
@@ -11,33 +11,34 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import capsules
 
 FLOOR = -1
-"""Source of a point of the floor (`view`)."""
+"""Source of points on the floor (`view`)."""
 
 FURNITURE = -2
-"""Source of a point of a piece of furniture (`view`)."""
+"""Source of points on furniture (`view`)."""
 
-# A ray that meets a box in the last part of its way meets the surface that the point is on.
+# A box that a ray enters in this last part of its way is the one that the point itself is on.
 _ON_SURFACE = 1e-4
 _OVERSAMPLE = 12
 _MAX_ROUNDS = 10
 _MAX_PIECES = 3
-_TRIES = 40
-_CLEARANCE = 0.12  # Between furniture and the axes of the body's bones, more than any radius.
+_MAX_TRIES = 40
+_CLEARANCE = 0.12  # Between furniture and bones in meters, more than any radius of a capsule.
 
 
 @dataclasses.dataclass(frozen=True)
 class Boxes:
-    """B boxes that stand upright.
+    """B upright boxes.
 
     Attributes:
-      centers: float32 `[B, 3]`.
-      halves: float32 `[B, 3]`, half of each side.
-      yaws: float32 `[B]`, turn about the vertical, radians.
+      centers: float32 `[B, 3]`, centers of the boxes.
+      halves: float32 `[B, 3]`, half of the length of each side.
+      yaws: float32 `[B]`, rotation about the vertical axis, radians.
     """
 
     centers: np.ndarray
@@ -45,7 +46,7 @@ class Boxes:
     yaws: np.ndarray
 
     def to_local(self, vectors: np.ndarray) -> np.ndarray:
-        """Turns directions `[..., B, 3]` into the axes of each box."""
+        """Rotates vectors `[..., B, 3]` into the frame of each box."""
         cos, sin = np.cos(self.yaws), np.sin(self.yaws)
         x, y, z = np.moveaxis(vectors, -1, 0)
         return np.stack([cos * x - sin * z, y, sin * x + cos * z], axis=-1)
@@ -53,12 +54,12 @@ class Boxes:
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """What is around the figure.
+    """Floor and furniture around the figure.
 
     Attributes:
       floor: height y of the floor.
-      middle: `(x, z)` of the middle of the piece of floor that the sensor reports.
-      half: `(x, z)` half of its sides.
+      middle: center `(x, z)` of the visible rectangle of the floor.
+      half: half of the lengths of its sides along x and z.
       boxes: the furniture.
     """
 
@@ -68,16 +69,18 @@ class Room:
     boxes: Boxes
 
 
-def furnish(joints: np.ndarray, floor: float, rng: np.random.Generator) -> Room:
-    """A room with one to three pieces of furniture that the figure does not touch.
+def furnish(
+    joints: Float[np.ndarray, "t joints 3"], floor: float, rng: np.random.Generator
+) -> Room:
+    """A room with up to three pieces of furniture that the figure does not touch.
 
-    Tables, chairs, cupboards and crates of random size stand anywhere around the figure; between it
-    and the camera only low ones, so that the figure stays in view.
+    Tables, chairs, cupboards and crates of random size are placed around the figure. Only low ones
+    are placed between the figure and the camera, so that the figure stays in view.
 
     Args:
-      joints: `[T, J, 3]`, the figure over time, before a camera at the origin.
+      joints: positions of the joints over time, with the camera at the origin.
       floor: height y of the floor.
-      rng: source of randomness.
+      rng: random generator.
     """
     points = joints.reshape(-1, 3)
     middle = np.median(points[:, [0, 2]], axis=0)
@@ -88,19 +91,19 @@ def furnish(joints: np.ndarray, floor: float, rng: np.random.Generator) -> Room:
         centers, halves = _piece(rng)
         reach = float(np.hypot(halves[:, 0] + abs(centers[:, 0]), halves[:, 2]).max())
         height = float((centers[:, 1] + halves[:, 1]).max())
-        for _ in range(_TRIES):
+        for _ in range(_MAX_TRIES):
             place = middle + rng.uniform(-1.0, 1.0, 2) * (half + 0.4)
             yaw = rng.uniform(-np.pi, np.pi)
-            before = place[1] < middle[1] + 0.3 and abs(place[0] - middle[0]) < 0.6
-            if place[1] - reach < 1.0 or (before and height > 0.6):
+            in_front = place[1] < middle[1] + 0.3 and abs(place[0] - middle[0]) < 0.6
+            if place[1] - reach < 1.0 or (in_front and height > 0.6):
                 continue
-            if any(np.hypot(*(place - other)) < reach + far for other, far in placed):
+            if any(np.hypot(*(place - other)) < reach + radius for other, radius in placed):
                 continue
-            here = _stand(centers, halves, place, floor, yaw)
-            if _distance(points, here) < _CLEARANCE:
+            boxes = _place_on_floor(centers, halves, place, floor, yaw)
+            if _distance(points, boxes) < _CLEARANCE:
                 continue
             placed.append((place, reach))
-            parts.extend(zip(here.centers, here.halves, here.yaws, strict=True))
+            parts.extend(zip(boxes.centers, boxes.halves, boxes.yaws, strict=True))
             break
     boxes = Boxes(
         np.array([part[0] for part in parts], np.float32).reshape(-1, 3),
@@ -113,30 +116,32 @@ def furnish(joints: np.ndarray, floor: float, rng: np.random.Generator) -> Room:
 
 
 def view(
-    joints: np.ndarray,
-    parents: np.ndarray,
-    radii: np.ndarray,
+    joints: Float[np.ndarray, "joints 3"],
+    parents: Int[np.ndarray, " joints"],
+    radii: Float[np.ndarray, " joints"],
     room: Room,
     num_points: int,
     rng: np.random.Generator,
     *,
     noise: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a depth camera at the origin sees of a body in a room, as `capsules.depth_view` does.
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
+    """A frame of a depth camera at the origin, of a body in a room; see `capsules.depth_view`.
 
     Args:
-      joints, parents, radii: the body, one frame, in the camera's frame.
+      joints: positions of the joints in the frame of the camera.
+      parents: parents of the joints, as in `capsules.surface_points`.
+      radii: radii of the capsules.
       room: floor and furniture.
       num_points: number N of points returned.
-      rng: source of randomness.
-      noise: deviation of the depth at one meter, meters.
+      rng: random generator.
+      noise: standard deviation of the depth at one meter, in meters.
 
     Returns:
-      points float32 `[N, 3]` in random order, and the source of each, int32 `[N]`: the joint that
-      ends the bone (as in `capsules.Surface`), `FLOOR` or `FURNITURE`.
+      points float32, in random order, and the source of each, int32: the joint where the bone ends
+      (as in `capsules.Surface`), `FLOOR` or `FURNITURE`.
 
     Raises:
-      InputError: the camera sees hardly anything.
+      InputError: the camera sees too few points.
     """
     bones = np.flatnonzero(parents >= 0)
     lengths = np.linalg.norm(joints[bones] - joints[parents[bones]], axis=-1)
@@ -174,7 +179,7 @@ def view(
     if missing:
         raise InputError(
             f"The camera at the origin sees only {num_points - missing} of {num_points} points of "
-            "this room; place the figure and the room before the camera."
+            "this room; place the figure and the room in front of the camera."
         )
     points = np.concatenate(kept_points).astype(np.float32)
     if noise:
@@ -182,13 +187,13 @@ def view(
     return points, np.concatenate(kept_sources).astype(np.int32)
 
 
-def hidden_by_boxes(points: np.ndarray, boxes: Boxes) -> np.ndarray:
-    """Bool `[M]`: a box is met on the way from a camera at the origin to the point `[M, 3]`."""
+def hidden_by_boxes(points: Float[np.ndarray, "m 3"], boxes: Boxes) -> Bool[np.ndarray, " m"]:
+    """Whether a box intersects the segment from a camera at the origin to each point."""
     if not len(boxes.centers):
         return np.zeros(len(points), bool)
     ray = boxes.to_local(np.repeat(points[:, None], len(boxes.centers), axis=1))
     camera = boxes.to_local(-boxes.centers)
-    # Slabs: the ray camera + s * ray is between two faces from one s to another.
+    # Slab test: the ray camera + s * ray is between two opposite faces for an interval of s.
     with np.errstate(divide="ignore", invalid="ignore"):
         one, two = (-boxes.halves - camera) / ray, (boxes.halves - camera) / ray
     enter = np.fmax.reduce(np.minimum(one, two), axis=-1)
@@ -205,7 +210,7 @@ def _floor_points(room: Room, count: int, rng: np.random.Generator) -> np.ndarra
 def _box_points(
     boxes: Boxes, sides: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points and normals [M, 3], uniform over faces whose pairs have areas `sides` [B, 3]."""
+    """Points and normals [M, 3], uniform over the faces; `sides` [B, 3] are areas of face pairs."""
     if not count:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
     which, axis = np.divmod(rng.choice(sides.size, count, p=(sides / sides.sum()).ravel()), 3)
@@ -221,7 +226,7 @@ def _box_points(
 
 
 def _piece(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Centers and half sides [B, 3] of one piece of furniture, standing on y = 0 at the origin."""
+    """Centers and half sides [B, 3] of the boxes of a piece of furniture, at the origin, y >= 0."""
     kind = rng.choice(["table", "chair", "cupboard", "crate"])
     if kind == "cupboard":
         width, height, depth = rng.uniform((0.25, 0.8, 0.18), (0.5, 1.7, 0.28))
@@ -247,16 +252,16 @@ def _piece(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return np.array(centers), np.array(halves)
 
 
-def _stand(
+def _place_on_floor(
     centers: np.ndarray, halves: np.ndarray, place: np.ndarray, floor: float, yaw: float
 ) -> Boxes:
-    """The boxes of a piece, turned and put on the floor."""
+    """The boxes of a piece of furniture, rotated and placed on the floor."""
     yaws = np.full(len(centers), yaw)
-    turned = Boxes(centers, halves, -yaws).to_local(centers)
-    return Boxes(turned + np.array([place[0], floor, place[1]]), halves, yaws)
+    rotated = Boxes(centers, halves, -yaws).to_local(centers)
+    return Boxes(rotated + np.array([place[0], floor, place[1]]), halves, yaws)
 
 
 def _distance(points: np.ndarray, boxes: Boxes) -> float:
-    """Distance of the nearest of points [M, 3] to the boxes, 0 inside."""
+    """Distance of the nearest of points [M, 3] from the boxes, 0 inside."""
     local = boxes.to_local(points[:, None] - boxes.centers)
     return float(np.linalg.norm(np.maximum(np.abs(local) - boxes.halves, 0.0), axis=-1).min())

@@ -1,4 +1,4 @@
-"""One static cloud per file: arrays, text, or a mesh that points are drawn from."""
+"""Reads files of one shape: a cloud as array or text, or a mesh whose surface is sampled."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from pointata_jax.shapes.cloud_tables import read_table
 from pointata_jax.shapes.meshes import read_off, surface_points
 
 SUFFIXES = (".npy", ".npz", ".txt", ".xyz", ".pts", ".off")
-"""Endings of the files that are read, in small letters."""
+"""Endings of the files that are read, in lower case."""
 
-DAMAGED = "shape file {path} cannot be read ({why}): repair or remove it."
-"""The sentence about a damaged file (`file_faults.unreadable`)."""
+DAMAGED = "shape file {path} cannot be read ({why}); repair or remove it."
+"""Message for a damaged file, the `sentence` of `file_faults.unreadable`."""
 
-_NOTES = ("readme", "licence", "license", "notice", "changelog", "citation")
+_NOTE_NAMES = ("readme", "licence", "license", "notice", "changelog", "citation")
 
 Sampler = Callable[[int, np.random.Generator], np.ndarray]
-"""Draws N points [N, 3] of one shape."""
+"""Samples N points [N, 3] of one shape, from N and a random generator."""
 
 
 def is_cloud_name(name: str) -> bool:
-    """Whether a file with one of `SUFFIXES` may be a cloud: a README or license is none."""
-    return not (name.lower().endswith(".txt") and name.lower().startswith(_NOTES))
+    """Whether a file with one of `SUFFIXES` may be a cloud, and not a README or license."""
+    return not (name.lower().endswith(".txt") and name.lower().startswith(_NOTE_NAMES))
 
 
 def open_cloud(path: Path) -> Sampler:
-    """What draws points of the shape in a file; InputError, naming it, if it cannot be read."""
+    """Reads a file of one shape and returns its sampler.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
     suffix = path.suffix.lower()
     if suffix == ".off":
         return mesh_points(path)
@@ -39,7 +43,7 @@ def open_cloud(path: Path) -> Sampler:
 
 
 def random_points(cloud: np.ndarray) -> Sampler:
-    """Draws points of a cloud [M, 3], all different as long as there are enough."""
+    """Sampler of a cloud [M, 3]: without replacement if it has enough points."""
 
     def sample(num_points: int, rng: np.random.Generator) -> np.ndarray:
         return cloud[rng.choice(len(cloud), num_points, replace=len(cloud) < num_points)]
@@ -48,7 +52,12 @@ def random_points(cloud: np.ndarray) -> Sampler:
 
 
 def mesh_points(path: Path, *, z_up: bool = False) -> Sampler:
-    """Draws points of the surface of an OFF file; `z_up` turns it so that y is up."""
+    """Sampler of the surface of an OFF file.
+
+    Args:
+      path: the file.
+      z_up: the z axis of the file points up, so rotate the mesh until y does.
+    """
     vertices, triangles = read_off(path)
     if z_up:
         vertices = vertices[:, [0, 2, 1]] * [1.0, 1.0, -1.0]
@@ -57,7 +66,7 @@ def mesh_points(path: Path, *, z_up: bool = False) -> Sampler:
         try:
             return surface_points(vertices, triangles, num_points, rng)
         except InputError as error:
-            raise InputError(f"mesh {path}: {error} Repair or remove it.") from None
+            raise InputError(f"mesh {path}: {error}") from None
 
     return sample
 
@@ -78,7 +87,11 @@ def _array(path: Path) -> np.ndarray:
 
 
 def check_cloud(cloud: np.ndarray, path: Path) -> np.ndarray:
-    """The points [M, 3] of an array [M, C] of numbers, or of one with the fields x, y and z."""
+    """The coordinates [M, 3] of an array [M, C], or of a structured array with fields x, y and z.
+
+    Raises:
+      InputError: no points, fewer than three columns, or values that are not numbers.
+    """
     if cloud.dtype.names and set(COORDINATES) <= set(cloud.dtype.names):
         cloud = np.stack([cloud[name].astype(np.float64) for name in COORDINATES], axis=-1)
     if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):

@@ -1,4 +1,4 @@
-"""Static 3D shapes for pre-training and source banks: packed files, folders, public archives."""
+"""Loads static 3D shapes for pre-training and source banks, and makes batches of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from pointata_jax.data.array_files import read_arrays
 from pointata_jax.data.folder_walk import walk_files
@@ -15,7 +16,7 @@ from pointata_jax.data.precision import check_resolution
 from pointata_jax.errors import InputError
 from pointata_jax.shapes import cloud_files, shape_archives
 
-_SHAPES_AT_ONCE = 256
+_BLOCK_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,33 +24,36 @@ class Shapes:
     """Clouds of equal size with optional classes.
 
     Attributes:
-      points: float32 `[S, N, 3]`, each in the unit sphere around its centroid, y up.
-      labels: int32 `[S]`, index into `class_names`, -1 where the shape has no class.
-      class_names: names of the classes; empty when the data carry none.
+      points: float32, each cloud in the unit sphere around its centroid, y up.
+      labels: int32, index into `class_names`, -1 where the shape has no class.
+      class_names: names of the classes; empty if the data have none.
     """
 
-    points: np.ndarray
-    labels: np.ndarray
+    points: Float[np.ndarray, "shapes n 3"]
+    labels: Int[np.ndarray, " shapes"]
     class_names: tuple[str, ...]
 
     def labeled(self) -> Shapes:
-        """The part that has a class."""
+        """The shapes that have a class."""
         keep = self.labels >= 0
         return Shapes(self.points[keep], self.labels[keep], self.class_names)
 
 
-def unit_sphere(points: np.ndarray) -> np.ndarray:
-    """Centers clouds `[..., N, 3]` at their centroid and scales them to radius 1; float64.
+def unit_sphere(points: np.ndarray) -> Float[np.ndarray, "... n 3"]:
+    """Centers clouds at their centroid and scales them to radius 1, float64.
 
-    All arithmetic is done in float64, whatever numbers come in, so that neither a far origin nor
-    a narrow type costs digits. A cloud that is one point many times stays in the origin.
+    All arithmetic is done in float64, so that neither a distant origin nor a narrow type costs
+    accuracy. A cloud of equal points is moved to the origin.
+
+    Args:
+      points: clouds `[..., N, 3]` of any real type.
     """
     points = np.asarray(points, np.float64)
-    # From a point of the cloud, so that the sum for the mean stays as small as the cloud.
+    # Relative to a point of the cloud first, so that the sum for the mean keeps its digits.
     near = points - points[..., :1, :]
     centered = near - near.mean(-2, keepdims=True)
     largest = np.abs(centered).max((-2, -1), keepdims=True)
-    # In two steps, since squares of very small or large coordinates are not finite numbers.
+    # In two steps, because squares of very large or small coordinates overflow or underflow.
     centered = centered / np.where(largest > 0, largest, 1.0)
     radius = np.sqrt(np.square(centered).sum(-1, keepdims=True)).max(-2, keepdims=True)
     return centered / np.where(radius > 0, radius, 1.0)
@@ -63,35 +67,37 @@ def load_shapes(
     split: str = "train",
     partial: bool = False,
 ) -> Shapes:
-    """Reads shapes from one packed `.npz`, from a folder, or from a public archive.
+    """Reads shapes from a packed `.npz` file, from a folder, or from a public archive.
 
     A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally
-    `label` `[S]` (-1 = none) with `classes`. A folder holds one cloud per file (.npy, .npz with
-    `points`, text with columns as `cloud_tables` reads them, or a mesh in .off, sampled by area);
-    the names of sub-folders are the classes, and what was left out is said in a UserWarning
-    (`folder_walk`). ModelNet40 and ShapeNet-55 are recognized by their layouts
-    (`pointata_jax.shapes.shape_archives`).
+    `label` `[S]` (-1: no class) with `classes`. A folder holds one cloud per file: .npy, .npz with
+    `points`, text (`cloud_tables`), or a mesh in .off, sampled uniformly by area. The names of its
+    sub-folders are the classes. ModelNet40 and ShapeNet-55 are recognized by their layouts
+    (`shape_archives`).
 
     Args:
       path: file or folder.
-      num_points: points per shape after sampling; smaller clouds repeat points. The clouds of a
-        packed file are cut to their first `num_points`, and stay as they are where they have fewer.
-      seed: of the sampling of a folder's clouds.
-      split: "train" or "test", for archives that have them.
-      partial: use an archive whose counts are not the published ones.
+      num_points: number of points per shape after sampling; smaller clouds repeat points. The
+        clouds of a packed file are truncated to their first `num_points` and never repeated.
+      seed: seed of the sampling, for folders and archives.
+      split: "train" or "test", for archives.
+      partial: accept an archive with other counts than the published ones.
 
     Raises:
       InputError: missing, empty or damaged input, coordinates that are not finite, or a shape whose
-        points are all the same.
+        points are all equal.
+
+    Warns:
+      UserWarning: entries of a folder or archive were left out.
     """
     path = Path(path)
     if num_points < 1:
-        raise InputError(f"num_points is {num_points}; a shape needs at least one point.")
+        raise InputError(f"num_points is {num_points}; give at least 1.")
     if path.is_file():
         return _read_packed(path, num_points)
     if not path.is_dir():
         raise InputError(
-            f"shapes {path} do not exist: give --shapes a packed .npz file or a folder of clouds."
+            f"shapes {path} do not exist; give --shapes a packed .npz file or a folder of clouds."
         )
     layout = shape_archives.recognize(path)
     if layout is None:
@@ -102,7 +108,7 @@ def load_shapes(
     rng = np.random.default_rng(seed)
     points = np.zeros((count, num_points, 3), np.float32)
     labels = np.zeros(count, np.int32)
-    # One after the other: an archive of 50,000 clouds of 8,192 points would fill 5 GB.
+    # Sampled one by one, because 50,000 clouds of 8,192 points need 5 GB.
     for index, (sample, label, name) in enumerate(shapes):
         cloud = sample(num_points, rng)
         _check_coordinates(cloud, name)
@@ -112,18 +118,18 @@ def load_shapes(
 
 def _check_coordinates(cloud: np.ndarray, name: str) -> None:
     if not np.isfinite(cloud).all():
-        raise InputError(f"{name} has coordinates that are NaN or infinite: repair it.")
+        raise InputError(f"{name} has coordinates that are NaN or infinite; repair or remove it.")
     check_resolution(cloud, name)
     if len(cloud) > 1 and (cloud == cloud[0]).all():
-        raise InputError(f"{name} has all its points in one place: repair or remove it.")
+        raise InputError(f"{name} has only equal points; repair or remove it.")
 
 
 def _read_packed(path: Path, num_points: int) -> Shapes:
     arrays = read_arrays(
         path,
         ("points", "label", "classes"),
-        damaged="shapes file {path} cannot be read ({why}): it is truncated or no npz; get it "
-        "again.",
+        damaged="shapes file {path} cannot be read ({why}); it is truncated or not an npz file, "
+        "copy it again.",
     )
     stored = arrays.get("points", np.zeros(0))
     if (
@@ -139,19 +145,19 @@ def _read_packed(path: Path, num_points: int) -> Shapes:
     fits = labels.shape == (len(stored),) and labels.dtype.kind in "iu"
     if not fits or labels.min() < -1 or labels.max() >= len(names):
         raise InputError(
-            f"shapes file {path}: `label` must be integers [S], indices into `classes` or -1."
+            f"shapes file {path}: `label` must be integers [S], indices into `classes`, or -1."
         )
     stored = stored[:, :num_points]
     points = np.empty(stored.shape, np.float32)
-    # Part by part: in float64 the whole would fill twice the memory.
-    for start in range(0, len(stored), _SHAPES_AT_ONCE):
-        part = stored[start : start + _SHAPES_AT_ONCE].astype(np.float64)
+    # Computed in blocks of shapes to bound the memory for float64.
+    for start in range(0, len(stored), _BLOCK_SIZE):
+        block = stored[start : start + _BLOCK_SIZE].astype(np.float64)
         # Integer coordinates are fixed-point numbers: the largest integer stands for 1.
         if stored.dtype.kind in "iu":
-            part /= np.iinfo(stored.dtype).max
-        for index, cloud in enumerate(stored[start : start + len(part)], start):
+            block /= np.iinfo(stored.dtype).max
+        for index, cloud in enumerate(stored[start : start + len(block)], start):
             _check_coordinates(cloud, f"shape {index} of {path}")
-        points[start : start + len(part)] = unit_sphere(part)
+        points[start : start + len(block)] = unit_sphere(block)
     return Shapes(points, labels.astype(np.int32), names)
 
 
@@ -170,7 +176,7 @@ def _list_folder(
     walk = walk_files(path, cloud_files.SUFFIXES, names=cloud_files.is_cloud_name)
     if not walk.files:
         raise InputError(
-            f"folder {path} holds no shapes ({', '.join(cloud_files.SUFFIXES)}): give --shapes a "
+            f"folder {path} holds no shapes ({', '.join(cloud_files.SUFFIXES)}); give --shapes a "
             f"folder of clouds, one file each. {walk.sentence()}".rstrip()
         )
     walk.report(stacklevel=3)
@@ -187,46 +193,52 @@ def _list_folder(
 
 
 class PairBatches:
-    """Endless shuffled batches of pairs; the whole state is the number of batches drawn.
+    """Endless shuffled batches of pairs of shapes; the state is the number of batches drawn.
 
-    Yields `{"points", "partners"}`, float32 `[B + P, N, 3]` each: B shapes that are their own
-    partners, then P pairs of two members of one family, all of different families. Epoch e of the
-    shapes is a permutation drawn from (seed, e); batches run over the epochs' seam, so every batch
-    is full.
+    A batch is `{"points", "partners"}`, both float32 `[B + P, N, 3]`. The first B shapes are their
+    own partners. Then come P pairs of two members of one family, each pair of another family. Epoch
+    e of the shapes is a permutation drawn from (seed, e). A batch may contain the end of one epoch
+    and the start of the next, so all batches are full.
 
     Args:
-      points: shapes `[S, N, 3]`.
-      batch_size: B.
-      seed: of the order and of the pairs.
-      families: `[F, M, N, 3]`, M members each of F families.
-      num_pairs: P, at most F.
+      points: the shapes.
+      batch_size: number B of shapes in a batch.
+      seed: seed of the order and of the pairs.
+      families: the members of each family.
+      num_pairs: number P of pairs in a batch, at most the number of families.
+
+    Raises:
+      InputError: too few shapes for a batch, or too few families or members for the pairs.
     """
 
     def __init__(
         self,
-        points: np.ndarray,
+        points: Float[np.ndarray, "shapes n c"],
         batch_size: int,
         seed: int,
-        families: np.ndarray | None = None,
+        families: Float[np.ndarray, "families members n c"] | None = None,
         num_pairs: int = 0,
     ):
         if len(points) < batch_size:
             raise InputError(
-                f"{len(points)} shapes cannot fill a batch of {batch_size}: lower --batch_size."
+                f"{len(points)} shapes cannot fill a batch of {batch_size}; lower --batch_size."
             )
         if num_pairs and (families is None or len(families) < num_pairs or families.shape[1] < 2):
             raise InputError(
-                f"{num_pairs} pairs need as many families of at least two members, got "
-                f"{0 if families is None else families.shape[:2]}."
+                f"{num_pairs} pairs need {num_pairs} families with at least two members; there are "
+                f"{0 if families is None else len(families)} families with "
+                f"{0 if families is None else families.shape[1]} members."
             )
         self._points, self._batch_size, self._seed = points, batch_size, seed
         self._families, self._num_pairs = families, num_pairs
         self._next = 0
 
     def get_state(self) -> dict[str, int]:
+        """The state, which can be stored as JSON."""
         return {"next_index": self._next}
 
     def set_state(self, state: dict[str, int]) -> None:
+        """Continues from a state that `get_state` returned."""
         self._next = int(state["next_index"])
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Meshes in OFF files, and points drawn from their surface."""
+"""Reads meshes from OFF files, and samples points of their surface."""
 
 from __future__ import annotations
 
@@ -8,60 +8,65 @@ from pathlib import Path
 
 import numpy as np
 
-from pointata_jax.data.text_files import decode_text, read_content
+from pointata_jax.data.text_files import DECIMAL_COMMA, decode_text, read_content
 from pointata_jax.errors import InputError
 
-# What stands before OFF: texture coordinates, colors and normals of the vertices, four or any
-# number of dimensions.
-_HEAD = re.compile(r"(?P<what>[A-Za-z0-9]*?)OFF(?P<rest>.*)", re.IGNORECASE)
+# The prefix of OFF stands for values of the vertices: ST texture coordinates, C colors, N normals,
+# 4 or n other numbers of dimensions.
+_HEAD = re.compile(r"(?P<prefix>[A-Za-z0-9]*?)OFF(?P<rest>.*)", re.IGNORECASE)
 _BINARY = re.compile(rb"[A-Za-z0-9]*OFF[ \t]+BINARY", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def read_off(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices float64 `[V, 3]` and triangles int64 `[F, 3]` of an OFF file.
+    """Reads the vertices and triangles of an OFF file.
 
-    Read are OFF and its forms with normals, colors and texture coordinates of the vertices (NOFF,
-    COFF, STOFF, CNOFF …), of which the coordinates are taken; colors of faces, as integers or
-    fractions in any number, are passed over. Polygons become fans of triangles; faces of one or two
-    corners are none. Numbers may follow the word OFF on its line, without a blank even, as they do
-    in some files of ModelNet40; comments and empty lines may be anywhere.
+    Variants with normals, colors and texture coordinates of the vertices (NOFF, COFF, STOFF,
+    CNOFF …) are read, but only the coordinates are returned. Colors of faces are skipped, whether
+    integers or fractions, in any number. Polygons are split into fans of triangles. Faces of one or
+    two corners are dropped. Numbers may follow the word OFF on the same line, even without a blank,
+    as in some files of ModelNet40. Comments and empty lines may be anywhere.
+
+    Returns:
+      Vertices float64 `[V, 3]` and triangles int64 `[F, 3]`, indices into the vertices.
 
     Raises:
-      InputError: not an OFF file or one without faces, of four or any number of dimensions, binary,
-        cut off, with decimal commas, or with faces of vertices that are not there.
+      InputError: the file is not an OFF file, binary or cut off, has no faces, vertices that are
+        not 3D, decimal commas, or faces with vertices that do not exist.
+
+    Warns:
+      UserWarning: the file has lines after the last face.
     """
     content = read_content(path)
     if _BINARY.search(content[:200].split(b"\n", 1)[0]):
         raise InputError(
-            f"mesh {path} is a binary OFF file, which is not read: convert it to a text one."
+            f"mesh {path} is a binary OFF file, which is not supported; convert it to text."
         )
     lines = [line.partition("#")[0].strip() for line in decode_text(content, path).split("\n")]
     lines = [line for line in lines if line]
     head = _HEAD.match(lines[0]) if lines else None
     rest = head["rest"].strip() if head else ""
     if head is None or not re.fullmatch(r"[\d\s+-]*", rest):
-        raise InputError(f"mesh {path} is not an OFF file: its first word is not OFF.")
-    _check_form(head["what"], lines[0], path)
+        raise InputError(f"mesh {path} is not an OFF file; its first word is not OFF.")
+    _check_variant(head["prefix"], lines[0], path)
     rows = ([rest] if rest else []) + lines[1:]
     try:
         count, num_faces = _counts(rows[0].split())
         vertices = np.array([row.split()[:3] for row in rows[1 : 1 + count]], np.float64)
         faces = [_corners(row.split()) for row in rows[1 + count : 1 + count + num_faces]]
     except (ValueError, IndexError) as error:
-        commas = [word for row in rows for word in row.split() if _DECIMAL_COMMA.fullmatch(word)]
+        commas = [word for row in rows for word in row.split() if DECIMAL_COMMA.fullmatch(word)]
         if commas:
             raise InputError(
-                f"mesh {path} has the number {commas[0]!r}: write decimal points, not commas."
+                f"mesh {path} has the number {commas[0]!r}; write decimal points, not commas."
             ) from None
-        raise InputError(f"mesh {path} is damaged ({error}): copy it again.") from None
+        raise InputError(f"mesh {path} is damaged ({error}); copy it again.") from None
     if vertices.shape != (count, 3) or len(faces) != num_faces:
         raise InputError(
             f"mesh {path} announces {count} vertices and {num_faces} faces and holds "
-            f"{len(vertices)} and {len(faces)}: it is cut off, copy it again."
+            f"{len(vertices)} and {len(faces)}; it is cut off, copy it again."
         )
     if any(size != len(corners) for size, corners in faces):
-        raise InputError(f"mesh {path} has a face that lacks corners: copy it again.")
+        raise InputError(f"mesh {path} has a face that lacks corners; copy it again.")
     triangles = [
         (corners[0], corners[i], corners[i + 1])
         for size, corners in faces
@@ -69,39 +74,40 @@ def read_off(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     ]
     if not triangles:
         raise InputError(
-            f"mesh {path} has no faces, so there is no surface to draw points from: save its "
-            "vertices as a cloud (.xyz), or remove it."
+            f"mesh {path} has no faces, so there is no surface to sample; save its vertices as a "
+            "cloud (.xyz), or remove it."
         )
     indices = np.array([corner for _, corners in faces for corner in corners], np.int64)
     wrong = indices[(indices < 0) | (indices >= count)]
     if len(wrong):
         raise InputError(
-            f"mesh {path} has a face with the vertex {int(wrong[0])}, there are {count}."
+            f"mesh {path} has a face with the vertex {int(wrong[0])}, but only {count} vertices; "
+            "repair or remove it."
         )
     if len(rows) > 1 + count + num_faces:
         warnings.warn(
-            f"mesh {path} goes on after its {num_faces} faces; "
-            f"{len(rows) - 1 - count - num_faces} lines were left out.",
+            f"mesh {path} has {len(rows) - 1 - count - num_faces} lines after its {num_faces} "
+            "faces, which were left out.",
             UserWarning,
             stacklevel=2,
         )
     return vertices, np.array(triangles, np.int64)
 
 
-def _check_form(what: str, line: str, path: str | Path) -> None:
-    """InputError for forms of OFF whose first three numbers are not x, y, z."""
-    # A small n before a large OFF means any number of dimensions, a large one normals.
-    if "4" in what or (what.endswith("n") and line[len(what) :].startswith("OFF")):
+def _check_variant(prefix: str, line: str, path: str | Path) -> None:
+    """InputError for variants of OFF whose first three numbers are not x, y, z."""
+    # nOFF has any number of dimensions; NOFF, noff and Noff have normals.
+    if "4" in prefix or (prefix.endswith("n") and line[len(prefix) :].startswith("OFF")):
         raise InputError(
-            f"mesh {path} is a {what}OFF file, with vertices of other than three dimensions: "
-            "convert it to a plain OFF file."
+            f"mesh {path} is a {prefix}OFF file, whose vertices are not 3D; convert it to a plain "
+            "OFF file."
         )
-    if not re.fullmatch(r"(?:ST|C|N)*", what, re.IGNORECASE):
-        raise InputError(f"mesh {path} is not an OFF file: its first word is not OFF.")
+    if not re.fullmatch(r"(?:ST|C|N)*", prefix, re.IGNORECASE):
+        raise InputError(f"mesh {path} is not an OFF file; its first word is not OFF.")
 
 
 def _counts(words: list[str]) -> tuple[int, int]:
-    if len(words) not in (2, 3):  # The third, of edges, is of no use.
+    if len(words) not in (2, 3):  # The third one counts edges and is ignored.
         raise ValueError(f"{len(words)} numbers of vertices and faces")
     count, num_faces = (int(word) for word in words[:2])
     if count < 0 or num_faces < 0:
@@ -110,7 +116,7 @@ def _counts(words: list[str]) -> tuple[int, int]:
 
 
 def _corners(words: list[str]) -> tuple[int, list[int]]:
-    """The announced number of corners and the corners that are there; what follows is a color."""
+    """The stated number of corners of a face, and its corners; a color may follow them."""
     size = int(words[0])
     if size < 0:
         raise ValueError(f"a face of {size} corners")
@@ -122,26 +128,29 @@ def _corners(words: list[str]) -> tuple[int, list[int]]:
 def surface_points(
     vertices: np.ndarray, triangles: np.ndarray, num_points: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Points uniform over the area of triangles, float64 `[N, 3]`.
+    """Samples points uniformly over the area of triangles, float64 `[N, 3]`.
 
     Args:
-      vertices: `[V, 3]`.
-      triangles: int `[F, 3]`.
+      vertices: positions of the vertices, `[V, 3]`.
+      triangles: int `[F, 3]`, indices into the vertices.
       num_points: number N of points.
-      rng: source of randomness.
+      rng: random generator.
 
     Raises:
       InputError: a surface without area, or corners that are not finite.
     """
     corners = np.asarray(vertices, np.float64)[triangles]
     first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    with np.errstate(invalid="ignore", over="ignore"):  # Seen by the check of the total.
+    with np.errstate(invalid="ignore", over="ignore"):  # The total is checked below.
         area = np.linalg.norm(np.cross(first, second), axis=-1)
     total = float(area.sum())
     if not np.isfinite(total) or total <= 0:
-        raise InputError("The mesh has no area, or corners that are NaN or infinite.")
+        raise InputError(
+            "The surface has no area, or corners that are NaN or infinite; repair or remove the "
+            "mesh."
+        )
     chosen = rng.choice(len(area), num_points, p=area / total)
     along = rng.random((2, num_points, 1))
-    # A point of the parallelogram beyond the diagonal is turned back into the triangle.
+    # A point of the parallelogram beyond the diagonal is reflected into the triangle.
     along = np.where(along.sum(0) > 1.0, 1.0 - along, along)
     return corners[chosen, 0] + along[0] * first[chosen] + along[1] * second[chosen]

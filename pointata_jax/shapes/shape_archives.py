@@ -1,4 +1,4 @@
-"""ModelNet40 and ShapeNet-55 in the layouts that are in circulation.
+"""Reads ModelNet40 and ShapeNet-55 in their public layouts.
 
   ModelNet40, HDF5    `shape_names.txt`, `train_files.txt`, `test_files.txt` and
                       `ply_data_*.h5` with `data` [S, 2048, 3] and `label` [S, 1]
@@ -11,8 +11,8 @@
                       `<taxonomy>-<id>.npy` of files in `shapenet_pc` (ShapeNet55-34 of PoinTr and
                       Point-BERT)
 
-Numbers of shapes are checked against the published ones. Shapes are read one after the other, so
-memory holds those that were sampled and not the archive.
+Numbers of shapes are checked against the published ones. Shapes are read and sampled one by one, so
+the archive need not fit into memory.
 """
 
 from __future__ import annotations
@@ -32,10 +32,18 @@ from pointata_jax.data.file_faults import unreadable
 from pointata_jax.data.folder_walk import sub_folders, walk_files
 from pointata_jax.data.text_files import read_lines
 from pointata_jax.errors import InputError
-from pointata_jax.shapes.cloud_files import DAMAGED, Sampler, mesh_points, random_points
+from pointata_jax.shapes.cloud_files import (
+    DAMAGED,
+    Sampler,
+    check_cloud,
+    mesh_points,
+    random_points,
+)
 from pointata_jax.shapes.cloud_tables import read_table
 
 SPLITS = ("train", "test")
+
+_COMPLETE = "complete the copy, or give partial=True to use the shapes that are present"
 
 MODELNET40_CLASSES = 40
 COUNTS: dict[str, dict[str, int]] = {
@@ -45,7 +53,7 @@ COUNTS: dict[str, dict[str, int]] = {
     "modelnet40_off": {"train": 9843, "test": 2468},
     "shapenet55": {"train": 41952, "test": 10518},
 }
-"""Shapes per split of the complete archives."""
+"""Number of shapes in each split of the complete archives."""
 
 SHAPENET55: dict[str, str] = {
     "02691156": "airplane",
@@ -104,9 +112,9 @@ SHAPENET55: dict[str, str] = {
     "04530566": "watercraft",
     "04554684": "washer",
 }
-"""Class name of each of ShapeNet's taxonomy numbers, in label order."""
+"""Class names by ShapeNet's taxonomy numbers, in label order."""
 
-# The published list names two shapes without an id, 04379243-.npy and 02747177-.npy.
+# Two shapes of the published list have no id: 04379243-.npy and 02747177-.npy.
 _SHAPENET_NAME = re.compile(r"(\d{8})-(.*)\.npy")
 
 
@@ -116,9 +124,9 @@ class Archive:
 
     Attributes:
       layout: a key of `COUNTS`.
-      class_names: names in label order.
+      class_names: class names in label order.
       count: number of shapes.
-      shapes: yields for each a sampler, its label, and its name for messages.
+      shapes: iterator over the sampler, the label and the name (for messages) of each shape.
     """
 
     layout: str
@@ -130,18 +138,18 @@ class Archive:
 def recognize(folder: Path) -> str | None:
     """The layout of a folder, a key of `COUNTS`, or None for a plain folder of clouds.
 
-    An archive may also be the only sub-folder of the folder, as unpacking it often leaves it.
+    The archive may also be the only sub-folder of the folder, as after unpacking.
     """
-    return _recognized(folder)[0]
+    return _find_layout(folder)[0]
 
 
-def _recognized(folder: Path) -> tuple[str | None, Path]:
-    """The layout and the folder that has it."""
+def _find_layout(folder: Path) -> tuple[str | None, Path]:
+    """The layout, and the folder that has it."""
     layout = _layout(folder)
     if layout is None:
-        inside = sub_folders(folder)
-        if len(inside) == 1 and (below := _layout(inside[0])) is not None:
-            return below, inside[0]
+        children = sub_folders(folder)
+        if len(children) == 1 and (layout_below := _layout(children[0])) is not None:
+            return layout_below, children[0]
     return layout, folder
 
 
@@ -162,17 +170,17 @@ def _layout(folder: Path) -> str | None:
 
 
 def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False) -> Archive:
-    """The shapes of one split of a folder in a layout that `recognize` found.
+    """Opens one split of an archive.
 
     Args:
-      folder: the archive, unpacked.
-      layout: a key of `COUNTS`.
+      folder: the unpacked archive.
+      layout: the layout that `recognize` found, a key of `COUNTS`.
       split: "train" or "test".
-      partial: use what is there: accept other counts, and leave out listed files that are missing.
+      partial: accept other counts than the published ones, and leave out missing files.
 
     Raises:
-      InputError: a missing list or file, counts that are not the published ones, a name that is
-        listed twice or belongs to no class. Damaged files are found as they are read.
+      InputError: a missing list or file, other counts than the published ones, or a name that is
+        listed twice or belongs to no class. Damaged files raise it later, when they are read.
     """
     if split not in SPLITS:
         raise InputError(f"The shapes of {folder} have the splits train and test, not {split!r}.")
@@ -182,15 +190,15 @@ def open_archive(folder: Path, layout: str, split: str, *, partial: bool = False
         "modelnet40_off": _off,
         "shapenet55": _shapenet,
     }
-    archive = readers[layout](_recognized(folder)[1], split, partial)
-    wanted = COUNTS[layout][split]
-    if archive.count != wanted and not partial:
+    archive = readers[layout](_find_layout(folder)[1], split, partial)
+    expected = COUNTS[layout][split]
+    if archive.count != expected and not partial:
         raise InputError(
             f"{folder} holds {archive.count} {split} shapes, the complete archive ({layout}) has "
-            f"{wanted}; complete the copy, or give partial=True to use what is there."
+            f"{expected}; {_COMPLETE}."
         )
     if not archive.count:
-        raise InputError(f"{folder} holds no {split} shapes.")
+        raise InputError(f"{folder} holds no {split} shapes; copy the whole archive.")
     return archive
 
 
@@ -198,9 +206,9 @@ def _hdf5(folder: Path, split: str, partial: bool) -> Archive:
     names = _lines(folder / "shape_names.txt")
     _check_classes(names, folder / "shape_names.txt", partial)
     listed = _lines(folder / f"{split}_files.txt")
-    # The lists name files by where their authors had them.
+    # The lists contain the paths of the authors' machine.
     files = [folder / re.split(r"[\\/]", line)[-1] for line in listed]
-    files = _present(files, folder / f"{split}_files.txt", partial)
+    files = _existing(files, folder / f"{split}_files.txt", partial)
     count = sum(len(_hdf5_arrays(path, len(names), labels_only=True)[1]) for path in files)
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
@@ -215,14 +223,16 @@ def _hdf5(folder: Path, split: str, partial: bool) -> Archive:
 def _hdf5_arrays(
     path: Path, num_classes: int, *, labels_only: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clouds [S, M, 3] and labels [S] of one file, checked."""
+    """Reads clouds [S, M, 3] and labels [S] of one file; with `labels_only` no clouds."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             missing = [key for key in ("data", "label") if key not in file]
             if missing:
-                raise InputError(f"{path} lacks the data set {missing[0]!r} of ModelNet40.")
+                raise InputError(
+                    f"{path} lacks the data set {missing[0]!r} of ModelNet40; copy it again."
+                )
             data, stored = _dataset(file["data"]), _dataset(file["label"])
             shape, dtype = data.shape, data.dtype
             labels = np.asarray(stored[...])
@@ -233,8 +243,7 @@ def _hdf5_arrays(
         raise unreadable(
             path,
             error,
-            "get it again",
-            sentence="{path} cannot be read ({why}): it is cut off or no HDF5 file; {advice}.",
+            sentence="{path} cannot be read ({why}); it is cut off or not an HDF5 file, {advice}.",
         ) from None
     if len(shape) != 3 or shape[2] != 3 or not np.issubdtype(dtype, np.floating):
         raise InputError(f"{path}: data is {dtype} {shape}, expected floats [S, points, 3].")
@@ -264,7 +273,7 @@ def _text(folder: Path, split: str, partial: bool) -> Archive:
         if label not in names:
             raise InputError(f"{listed}: {line!r} belongs to none of the classes of {folder}.")
         files.append(folder / label / f"{line}.txt")
-    files = _present(files, listed, partial)
+    files = _existing(files, listed, partial)
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
         for path in files:
@@ -283,16 +292,8 @@ def _off(folder: Path, split: str, partial: bool) -> Archive:
     walk = walk_files(folder, (".off",))
     walk.report()
     places = {(name, part) for name in classes for part in SPLITS}
-    inside = [path for path in walk.files if path.relative_to(folder).parts[:-1] in places]
-    others = sorted(set(walk.files) - set(inside))
-    if others:
-        warnings.warn(
-            f"{len(others)} meshes are not in <class>/train or <class>/test of {folder} and were "
-            f"left out, such as {others[0]}.",
-            UserWarning,
-            stacklevel=2,
-        )
-    files = [path for path in inside if path.parent.name == split]
+    meshes = walk.files_in_place(places.__contains__, "<class>/train or <class>/test")
+    files = [path for path in meshes if path.parent.name == split]
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
         for path in files:
@@ -302,13 +303,13 @@ def _off(folder: Path, split: str, partial: bool) -> Archive:
 
 
 def _shapenet_lists(folder: Path) -> Path | None:
-    """The folder with the lists of ShapeNet-55: this one or the one below it."""
+    """The folder with the lists of ShapeNet-55: `folder` or its sub-folder; None without lists."""
     for place in (folder, folder / "ShapeNet-55"):
         for split in SPLITS:
             path = place / f"{split}.txt"
             try:
                 first = read_lines(path)[:1]
-            except InputError:  # None there, or no list: a cloud may have such a name.
+            except InputError:  # Missing, or a cloud with the name of a list.
                 continue
             if first and _SHAPENET_NAME.fullmatch(first[0]):
                 return place
@@ -329,59 +330,53 @@ def _shapenet(folder: Path, split: str, partial: bool) -> Archive:
                 f"{len(taxonomy)} classes of ShapeNet-55."
             )
         files.append(clouds / line)
-    files = _present(files, lists / f"{split}.txt", partial)
+    files = _existing(files, lists / f"{split}.txt", partial)
 
     def shapes() -> Iterator[tuple[Sampler, int, str]]:
         for path in files:
-            cloud = read_npy(path, damaged=DAMAGED)
-            if cloud.ndim != 2 or cloud.shape[1] < 3 or not len(cloud):
-                raise InputError(
-                    f"shape file {path} must hold points [N, 3], found shape {cloud.shape}."
-                )
-            if not np.issubdtype(cloud.dtype, np.floating):
+            cloud = check_cloud(read_npy(path, damaged=DAMAGED), path)
+            if cloud.dtype.kind != "f":
                 raise InputError(f"shape file {path} holds {cloud.dtype}, expected floats.")
             label = taxonomy.index(path.name.partition("-")[0])
-            yield random_points(cloud[:, :3]), label, str(path)
+            yield random_points(cloud), label, str(path)
 
     return Archive("shapenet55", tuple(SHAPENET55.values()), len(files), shapes())
 
 
 def _lines(path: Path) -> tuple[str, ...]:
-    """The lines of a list that are not empty; InputError if it is missing or repeats one."""
+    """The lines of a list that are not empty; InputError if it is missing or a line repeats."""
     if not path.is_file():
-        raise InputError(f"The list {path} is missing: copy the whole archive.")
+        raise InputError(f"The list {path} is missing; copy the whole archive.")
     lines = tuple(read_lines(path))
     if len(set(lines)) != len(lines):
         twice = collections.Counter(lines).most_common(1)[0][0]
-        raise InputError(f"{path} lists {twice!r} twice: copy it again.")
+        raise InputError(f"{path} lists {twice!r} twice; copy it again.")
     return lines
 
 
-def _present(files: list[Path], listed: Path, partial: bool) -> list[Path]:
-    there = [path for path in files if path.is_file()]
-    present = set(there)
-    missing = [path for path in files if path not in present]
+def _existing(files: list[Path], listed: Path, partial: bool) -> list[Path]:
+    """The files that exist; missing ones are an error, or with `partial` a UserWarning."""
+    existing, missing = [], []
+    for path in files:
+        (existing if path.is_file() else missing).append(path)
     if missing and not partial:
-        path = missing[0]
         raise InputError(
-            f"{listed} names {path.name}, and {path} is not there; complete the copy, or give "
-            "partial=True to use what is there."
+            f"{listed} names {missing[0].name}, but {missing[0]} does not exist; {_COMPLETE}."
         )
     if missing:
         warnings.warn(
-            f"{listed} names {len(missing)} files that are not there and were left out, such as "
+            f"{listed} names {len(missing)} files that do not exist and were left out, such as "
             f"{missing[0]}.",
             UserWarning,
             stacklevel=2,
         )
-    return there
+    return existing
 
 
 def _check_classes(names: tuple[str, ...], where: Path, partial: bool) -> None:
     if len(names) != MODELNET40_CLASSES and not partial:
         raise InputError(
-            f"{where} has {len(names)} classes, ModelNet40 has {MODELNET40_CLASSES}; complete the "
-            "copy, or give partial=True to use what is there."
+            f"{where} has {len(names)} classes, ModelNet40 has {MODELNET40_CLASSES}; {_COMPLETE}."
         )
 
 
@@ -389,5 +384,6 @@ def _check_range(labels: np.ndarray, num_classes: int, path: Path) -> None:
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         bad = int(labels.min() if labels.min() < 0 else labels.max())
         raise InputError(
-            f"{path}: label {bad} is outside 0..{num_classes - 1}, the range of its classes."
+            f"{path}: label {bad} is outside 0..{num_classes - 1}, the range of the classes; copy "
+            "it again."
         )

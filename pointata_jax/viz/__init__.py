@@ -1,1 +1,1 @@
-"""Figures of clips and of the method; needs the extra `viz`."""
+"""Figures of clips and of the method; requires the extra `viz`."""

@@ -1,4 +1,4 @@
-"""Pictures of clips and of what the embedder makes of them."""
+"""Figures of clips, with the token centers of the embedder."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ from typing import Any
 
 import numpy as np
 
-# A camera a little to the side and above, for clips with y up.
-_SIDE, _ABOVE = np.deg2rad(25.0), np.deg2rad(15.0)
+# Direction of the camera, for clips with y up.
+_AZIMUTH, _ELEVATION = np.deg2rad(25.0), np.deg2rad(15.0)
 
 
 def project(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points `[..., 3]` (y up) as picture coordinates `[..., 2]` and depth `[...]`."""
-    cos, sin = np.cos(_SIDE), np.sin(_SIDE)
+    """Projects points `[..., 3]` (y up) to image coordinates `[..., 2]` and depth `[...]`."""
+    cos, sin = np.cos(_AZIMUTH), np.sin(_AZIMUTH)
     across = cos * points[..., 0] + sin * points[..., 2]
-    away = -sin * points[..., 0] + cos * points[..., 2]
-    cos, sin = np.cos(_ABOVE), np.sin(_ABOVE)
-    return np.stack([across, cos * points[..., 1] + sin * away], -1), away
+    depth = -sin * points[..., 0] + cos * points[..., 2]
+    cos, sin = np.cos(_ELEVATION), np.sin(_ELEVATION)
+    return np.stack([across, cos * points[..., 1] + sin * depth], -1), depth
 
 
 def draw_frame(
     axes: Any, points: np.ndarray, *, centers: np.ndarray | None = None, limit: float = 1.0
 ) -> None:
-    """Draws one frame `[N, 3+C]`, colored by depth, with token centers `[n, 3]` where given."""
-    picture, depth = project(points[:, :3])
+    """Draws one frame, colored by depth.
+
+    Args:
+      axes: matplotlib axes to draw on.
+      points: `[N, 3+C]`.
+      centers: token centers `[M, 3]` to draw as circles.
+      limit: half of the width and height of the image.
+    """
+    image, depth = project(points[:, :3])
     order = np.argsort(-depth)
-    axes.scatter(*picture[order].T, c=depth[order], s=2.0, cmap="viridis", linewidths=0)
+    axes.scatter(*image[order].T, c=depth[order], s=2.0, cmap="viridis", linewidths=0)
     if centers is not None:
         axes.scatter(*project(centers)[0].T, s=18, c="none", edgecolors="crimson", linewidths=0.9)
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -40,13 +47,13 @@ def plot_clip(
     centers: np.ndarray | None = None,
     title: str = "",
 ) -> Any:
-    """A row of frames of one normalized clip.
+    """Draws frames of one normalized clip in a row.
 
     Args:
       clip: `[T, N, 3+C]`, y up.
-      frames: which frames to show; None for six spread evenly.
-      centers: token centers `[len(frames), n, 3]`.
-      title: above the row.
+      frames: indices of the frames to draw, None for six at equal distances.
+      centers: token centers `[len(frames), M, 3]`.
+      title: title of the figure.
 
     Returns:
       A matplotlib figure.
@@ -58,8 +65,8 @@ def plot_clip(
     limit = float(np.abs(project(clip[..., :3])[0]).max()) * 1.05
     for column, frame in enumerate(shown):
         axes = figure.add_subplot(1, len(shown), column + 1)
-        own = None if centers is None else centers[column]
-        draw_frame(axes, clip[frame], centers=own, limit=limit)
+        frame_centers = None if centers is None else centers[column]
+        draw_frame(axes, clip[frame], centers=frame_centers, limit=limit)
         axes.set_title(f"frame {frame}", fontsize=8)
     if title:
         figure.suptitle(title, fontsize=10)

@@ -1,4 +1,4 @@
-"""The picture at the top of README: `python -m pointata_jax.viz.overview docs/overview.png`."""
+"""The figure at the top of README: `python -m pointata_jax.viz.overview docs/overview.png`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _FROZEN, _TRAINED, _INK = "#cfe3f5", "#ffd9a8", "#333333"
 
 
 def example_clip(num_frames: int = 24, num_points: int = 700) -> np.ndarray:
-    """A procedural clip `[T, N, 3]` of one jumping-jack-like motion, as the data set makes them."""
-    motion = next((m for m in figures.MOTIONS if "jack" in m), figures.MOTIONS[0])
+    """A procedural clip `[T, N, 3]` of a jumping jack, as in `synthetic_actions`."""
     who = figures.subject(3)
-    joints = figures.animate(motion, who, capsules.frame_rng(5), num_frames)
+    joints = figures.animate("jumping_jack", who, capsules.frame_rng(5), num_frames)
     frames = [
         capsules.depth_view(
             pose, figures.PARENTS, who.radii, num_points, capsules.frame_rng(5, t), noise=0.001
@@ -39,7 +38,7 @@ def _box(axes: Any, x: float, width: float, text: str, color: str, y: float = 0.
 
 
 def overview() -> Any:
-    """Draws the method; returns a matplotlib figure."""
+    """Draws an overview of the method, a matplotlib figure."""
     import jax.numpy as jnp
     from matplotlib.figure import Figure
 

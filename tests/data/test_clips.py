@@ -1,4 +1,4 @@
-"""Windows, merging, sampling, normalization and augmentation, against plain restatements."""
+"""Windows, merging, sampling, normalization and augmentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rng(seed=0):
 @pytest.mark.parametrize(
     ("num_frames", "frames", "merge", "stride", "expected"),
     [
-        (10, 4, 1, 1, [0, 1, 2, 3, 4, 5, 6]),  # the published rule: T - L + 1 windows
+        (10, 4, 1, 1, [0, 1, 2, 3, 4, 5, 6]),  # The published rule: T - L + 1 windows.
         (24, 24, 1, 1, [0]),
         (23, 24, 1, 1, []),
         (20, 3, 2, 6, [0, 6, 12]),
@@ -51,7 +51,7 @@ def test_every_frame_lies_in_a_window(num_frames, frames, merge, stride, kind, s
     assert set(np.concatenate(frames)) == set(range(num_frames))
 
 
-def test_labels_of_frames_and_points_cannot_be_left_without_a_window():
+def test_frames_with_labels_cannot_be_dropped():
     config = ClipConfig(frames=4, last_window="drop")
     for kind in ("frame", "point"):
         with pytest.raises(InputError, match=f"labels of {kind}s unscored"):
@@ -59,7 +59,7 @@ def test_labels_of_frames_and_points_cannot_be_left_without_a_window():
 
 
 def video(sizes):
-    """Points whose x is the number of their frame and y their own number."""
+    """A video whose x is the index of the frame and whose y is the index of the point."""
     sizes = np.asarray(sizes)
     offsets = np.r_[0, np.cumsum(sizes)]
     points = np.zeros((offsets[-1], 3), np.float32)
@@ -88,7 +88,9 @@ def test_a_short_video_is_repeated_evenly_in_order():
 
 def test_a_window_must_lie_in_the_video():
     points, offsets = video([2, 2, 2])
-    with pytest.raises(InputError, match="window of 2 frames from frame 2 leaves a video of 3"):
+    with pytest.raises(
+        InputError, match="window of 2 frames from frame 2 does not lie in a video of 3"
+    ):
         clips.sample_clip(points, offsets, 2, ClipConfig(frames=2, points=2), rng())
 
 
@@ -100,7 +102,7 @@ def test_sampling_is_balanced(size, count, seed):
     assert index.min() >= 0
     assert index.max() < size
     drawn = np.bincount(index, minlength=size)
-    # Without replacement while there are enough points, and otherwise as equal as can be.
+    # Without replacement if there are enough points, otherwise with balanced numbers of copies.
     assert drawn.max() - drawn.min() <= 1
     np.testing.assert_array_equal(index, clips.sample_indices(size, count, rng(seed)))
 
@@ -125,12 +127,12 @@ def test_noise_leaves_copies_of_a_point_copies():
     assert len(np.unique(noisy[0], axis=0)) <= 5
     assert 3 < len(np.unique(noisy[1], axis=0)) <= 7
     assert not np.isin(noisy, plain).any()
-    # Points that are all different get noise of their own, as before.
+    # Without `chosen`, every point gets its own noise.
     spread = clips.augment_clip(np.zeros((2, 500, 3), np.float32), config, rng(1))
     assert spread.std() == pytest.approx(0.1, rel=0.05)
 
 
-def test_the_draw_of_an_evaluation_depends_on_the_frames_alone():
+def test_sampling_in_evaluation_depends_on_the_start_alone():
     first, second = (clips.evaluation_rng(12).permutation(40) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert (clips.evaluation_rng(13).permutation(40) != first).any()
@@ -149,7 +151,7 @@ def test_one_center_and_one_scale_keep_motion_between_frames():
     assert np.linalg.norm(clip, axis=-1).max() == pytest.approx(1, abs=1e-6)
 
 
-def test_p95_pulls_wild_points_in_along_their_direction():
+def test_p95_moves_outliers_in_along_their_direction():
     points = rng().normal(size=(4, 100, 3)).astype(np.float32)
     points[1, 3] = [50, 0, 0]
     points[2, 5] = [0, -30, 40]
@@ -158,7 +160,7 @@ def test_p95_pulls_wild_points_in_along_their_direction():
     assert radius.max() <= 1 + 1e-6
     np.testing.assert_allclose(clip[1, 3], [1, 0, 0], atol=0.05)
     np.testing.assert_allclose(clip[2, 5], [0, -0.6, 0.8], atol=0.05)
-    # Restated: the other points are only moved and divided.
+    # The other points are only centered and scaled.
     centered = points - np.median(points.reshape(-1, 3), 0)
     limit = 1.2 * np.percentile(np.linalg.norm(centered, axis=-1), 95)
     inside = np.linalg.norm(centered, axis=-1) < limit
@@ -174,11 +176,11 @@ def test_the_mean_can_be_the_center():
 
 
 @pytest.mark.parametrize("scale", ["max", "p95"])
-def test_a_clip_of_one_place_stays_finite(scale):
+def test_a_clip_of_equal_points_stays_finite(scale):
     assert np.isfinite(clips.normalize_clip(np.full((2, 4, 3), 7.0), scale=scale)).all()
 
 
-def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
+def test_statistics_ignore_outliers_and_keep_a_mostly_zero_channel():
     speeds, share = [-2.4, -1.2, -0.6, 0.6, 1.2, 2.4], [0.02, 0.05, 0.43, 0.43, 0.05, 0.02]
     steps = rng().choice(speeds, 20_000, p=share)
     velocity = np.where(rng(1).random(20_000) < 0.93, 0, steps)
@@ -192,12 +194,12 @@ def test_statistics_ignore_wild_values_and_keep_a_mostly_zero_channel():
     assert config.channel_std == found.std[::-1]
     clip = clips.standardize_channels(values[:, ::-1].astype(np.float32), config)
     assert np.abs(clip).max() <= 4
-    # Speeds are told apart after clipping: the plain deviation would send all of them to ±4.
+    # Speeds stay different after clipping; the plain deviation would clip all of them to ±4.
     moving = np.unique(np.round(clip[1:, 1], 3))
     assert len(moving) == 7
 
 
-def test_augmentation_is_one_map_for_all_frames():
+def test_augmentation_is_one_linear_map_for_all_frames():
     clip = rng().uniform(-1, 1, (6, 30, 3)).astype(np.float32)
     config = ClipConfig(yaw_max=30, up_axis="z", mirror_axis="x")
     seen_mirror = set()
@@ -205,7 +207,7 @@ def test_augmentation_is_one_map_for_all_frames():
         out = clips.augment_clip(clip, config, rng(seed))
         matrix = np.linalg.lstsq(clip[0], out[0], rcond=None)[0]
         np.testing.assert_allclose(clip @ matrix, out, atol=1e-5)
-        np.testing.assert_allclose(matrix[2, :2], 0, atol=1e-5)  # z stays up
+        np.testing.assert_allclose(matrix[2, :2], 0, atol=1e-5)  # z still points up
         np.testing.assert_allclose(matrix[:2, 2], 0, atol=1e-5)
         scales = np.linalg.norm(matrix, axis=1)
         assert (scales > 0.85 - 1e-5).all()
@@ -222,7 +224,7 @@ def test_augmentation_is_one_map_for_all_frames():
 
 
 def linear_map(clip, out):
-    """The affine map that took `clip` to `out`: matrix, and how far the second is from it."""
+    """Matrix of the affine map from `clip` to `out`, and the largest deviation from it."""
     rows = np.c_[clip.reshape(-1, 3), np.ones(clip[..., 0].size)]
     solution = np.linalg.lstsq(rows, out.reshape(-1, 3), rcond=None)[0]
     return solution[:3], np.abs(rows @ solution - out.reshape(-1, 3)).max()
@@ -256,7 +258,7 @@ def test_published_mirror_moves_one_point_of_each_frame():
     assert seen == {-1.0, 1.0}
 
 
-def test_yaw_of_a_range_and_small_turns():
+def test_yaw_range_and_small_rotations():
     clip = rng().uniform(-1, 1, (2, 30, 3)).astype(np.float32)
     full = ClipConfig(scale_min=1, scale_max=1, yaw_min=np.degrees(1.0), yaw_max=360)
     small = ClipConfig(scale_min=1, scale_max=1, rotation_std=np.degrees(0.06))
@@ -270,7 +272,7 @@ def test_yaw_of_a_range_and_small_turns():
         sizes.append(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1)))
     assert 1.0 - 1e-4 < min(angles) < 1.2
     assert max(angles) > 6.1
-    # The angle of three turns with deviation s has mean 2s√(2/π), and each is cut at 3s.
+    # The angle of three rotations with deviation s has mean 2s√(2/π); each is clipped at 3s.
     assert np.mean(sizes) == pytest.approx(0.06 * 2 * np.sqrt(2 / np.pi), rel=0.1)
     assert max(sizes) < 0.18 * np.sqrt(3) + 1e-3
 
@@ -288,7 +290,7 @@ def test_dropped_points_become_the_first_of_their_frame():
 
     points, offsets = video([50] * 4)
     config = ClipConfig(frames=4, points=50, point_dropout=0.9)
-    kinds = [
+    num_different = [
         len(
             np.unique(
                 clips.make_clip(points, offsets, 0, config, (), rng(3), augment=a)[0][1], axis=0
@@ -296,7 +298,7 @@ def test_dropped_points_become_the_first_of_their_frame():
         )
         for a in (True, False)
     ]
-    assert kinds[0] < kinds[1] == 50
+    assert num_different[0] < num_different[1] == 50
 
 
 def test_make_clip_picks_channels_by_name():
@@ -311,7 +313,7 @@ def test_make_clip_picks_channels_by_name():
     assert clip.shape == (2, 4, 4)
     assert clip.dtype == np.float32
     assert sorted(clip[0, :, 3]) == [1.0, 1.5, 2.0, 2.5]
-    assert sorted(clip[1, :, 3]) == [3.0, 3.5, 4.0, 4.0]  # 4.5 is clipped
+    assert sorted(clip[1, :, 3]) == [3.0, 3.5, 4.0, 4.0]  # 4.5 is clipped.
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,10 @@ def test_make_clip_picks_channels_by_name():
         (lambda: ClipConfig(frames=0), "frames must be at least 1"),
         (lambda: ClipConfig(scale="mean"), "scale is 'mean'; use one of 'max', 'p95'"),  # type: ignore
         (lambda: ClipConfig(short_clip_policy="pad"), "short_clip_policy is 'pad'"),  # type: ignore
-        (lambda: ClipConfig(scale_min=1.2), "in this order"),
+        (
+            lambda: ClipConfig(scale_min=1.2),
+            "scale_min must be positive and at most scale_max; they are 1.2 and 1.15",
+        ),
         (
             lambda: ClipConfig(channels=("v",), channel_mean=(1.0, 2.0), channel_std=(1.0, 2.0)),
             "one value for each",
@@ -336,6 +341,6 @@ def test_make_clip_picks_channels_by_name():
         (lambda: clips.sample_indices(0, 4, rng()), "without points cannot be sampled"),
     ],
 )
-def test_bad_settings(make, sentence):
+def test_invalid_settings(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()

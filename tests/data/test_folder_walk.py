@@ -1,4 +1,4 @@
-"""The walk through folders: links, hidden entries, broken links, and what is said of them."""
+"""Finding files below a folder: links, hidden entries, broken links, and the warnings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def names(walk):
     return [path.relative_to(walk.folder).as_posix() for path in walk.files]
 
 
-def test_files_are_found_at_any_depth_whatever_the_case_of_their_endings(tmp_path):
+def test_files_are_found_at_any_depth_with_endings_in_any_case(tmp_path):
     make(
         tmp_path, "b.NPZ", "a/x.npz", "a/deep/er/y.Npz", "a.npz/z.npz", "a b.npz", "x.npzz", "n.txt"
     )
@@ -45,10 +45,10 @@ def test_links_are_followed_and_every_real_folder_is_read_once(tmp_path):
     data = make(tmp_path / "data", "real/x.npz", "real/in/y.npz")
     make(tmp_path / "store", "chair/c.npz", "table/t.npz")
     (data / "a_chair").symlink_to(tmp_path / "store" / "chair")
-    (data / "b_chair").symlink_to(tmp_path / "store" / "chair")  # The same again.
+    (data / "b_chair").symlink_to(tmp_path / "store" / "chair")  # The same folder again.
     (data / "a_real").symlink_to(data / "real")  # Sorts before the folder itself.
     (data / "real" / "in" / "up").symlink_to(data)
-    (data / "real" / "out").symlink_to(tmp_path)  # Would lead to everything around.
+    (data / "real" / "out").symlink_to(tmp_path)  # Leads to a parent of the data.
     (data / "real" / "loop").symlink_to(data / "real" / "loop")
     (data / "one.npz").symlink_to(tmp_path / "store" / "table" / "t.npz")
     (data / "two.npz").symlink_to(tmp_path / "store" / "table" / "t.npz")
@@ -78,11 +78,11 @@ def test_random_trees_agree_with_the_listing_of_the_system(tmp_path):
         for name in files
         if name.lower().endswith(".npz")
     }
-    # All links lead inside, so that the real names are all there is.
+    # No link leads out of the tree, so every file is found under its own name.
     assert {str(path) for path in walk_files(tmp_path / "t", (".npz",)).files} == real
 
 
-def test_hidden_and_system_entries_are_left_out_and_said(tmp_path):
+def test_hidden_and_system_entries_are_left_out_and_reported(tmp_path):
     make(tmp_path, "x.npz", ".x.npz", ".ipynb_checkpoints/x.npz", "__MACOSX/x.npz", "a/._x.npz")
     make(tmp_path, "a/Thumbs.db", "a/.DS_Store", "lost+found/x.npz", "README.md", "notes.json")
     walk = walk_files(tmp_path, (".npz",))
@@ -97,31 +97,31 @@ def test_hidden_and_system_entries_are_left_out_and_said(tmp_path):
     assert [path.name for path in sub_folders(tmp_path)] == ["a"]
 
 
-def test_only_what_may_matter_is_said(tmp_path):
+def test_only_possible_data_is_reported(tmp_path):
     make(tmp_path, "x.npz", "README", "README.md", "classes.txt", "dataset.json", "view.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         walk_files(tmp_path, (".npz",)).report()
     make(tmp_path, "a/scan.PLY", "b.pcd", "c.ply")
     walk = walk_files(tmp_path, (".npz",))
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="Left out below") as caught:
         walk.report()
-    assert len(said) == 1
-    assert said[0].filename == __file__
-    assert str(said[0].message) == (
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert str(caught[0].message) == (
         f"Left out below {tmp_path} were files of kinds that are not read here (.pcd, .ply): 3, "
         "such as a/scan.PLY."
     )
     assert walk.sentence(foreign=False) == ""
 
 
-def test_links_that_lead_nowhere(tmp_path):
+def test_broken_links(tmp_path):
     make(tmp_path, "x.npz")
     (tmp_path / "old.log").symlink_to(tmp_path / "gone")
     walk = walk_files(tmp_path, (".npz",))
     assert walk.skipped == {folder_walk.BROKEN: (tmp_path / "old.log",)}
     assert "links that lead nowhere: 1, such as old.log" in walk.sentence()
-    for name in ("v.npz", "subject2"):  # A file that is wanted, and what was a folder.
+    for name in ("v.npz", "subject2"):  # A wanted file, and a former folder.
         link = tmp_path / name
         for target in ("gone", name):  # The second is a link to itself.
             link.symlink_to(tmp_path / target)
@@ -130,7 +130,7 @@ def test_links_that_lead_nowhere(tmp_path):
             link.unlink()
 
 
-def test_what_is_no_folder_or_no_file(tmp_path):
+def test_missing_folders_and_special_files(tmp_path):
     with pytest.raises(InputError, match="data folder .*none does not exist"):
         walk_files(tmp_path / "none")
     make(tmp_path, "x.npz")
@@ -138,24 +138,24 @@ def test_what_is_no_folder_or_no_file(tmp_path):
         walk_files(tmp_path / "x.npz")
     with pytest.raises(InputError, match="does not exist"):
         sub_folders(tmp_path / "none")
-    os.mkfifo(tmp_path / "pipe.npz")  # Reading it would wait for ever.
+    os.mkfifo(tmp_path / "pipe.npz")  # Reading it would block.
     walk = walk_files(tmp_path, (".npz",))
     assert names(walk) == ["x.npz"]
     assert list(walk.skipped) == [folder_walk.SPECIAL]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the administrator may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permissions(tmp_path):
     make(tmp_path, "a/x.npz")
     (tmp_path / "a").chmod(0)
     try:
-        with pytest.raises(InputError, match="a cannot be read .*change its rights"):
+        with pytest.raises(InputError, match="a cannot be read .*change its permissions"):
             walk_files(tmp_path)
     finally:
         (tmp_path / "a").chmod(0o700)
 
 
-def test_an_unreadable_folder_is_an_error_and_not_passed_over(tmp_path, monkeypatch):
+def test_an_unreadable_folder_is_an_error(tmp_path, monkeypatch):
     make(tmp_path, "a/x.npz")
     real = os.scandir
 
@@ -169,10 +169,24 @@ def test_an_unreadable_folder_is_an_error_and_not_passed_over(tmp_path, monkeypa
         walk_files(tmp_path)
 
 
-def test_a_file_near_by(tmp_path):
+def test_find_near(tmp_path):
     assert find_near(tmp_path, "pack.npz") is None
     make(tmp_path, "b/PACK.npz", "b/c/pack.npz", "b/otherpack.npz")
     assert find_near(tmp_path, "pack.npz") == tmp_path / "b" / "PACK.npz"
     make(tmp_path, "a/pack.npz")
-    with pytest.warns(UserWarning, match="pack.npz 2 times: .*a/pack.npz is read, .*PACK.npz left"):
+    with pytest.warns(UserWarning, match="pack.npz 2 times; .*a/pack.npz is read, .*PACK.npz left"):
         assert find_near(tmp_path, "pack.npz") == tmp_path / "a" / "pack.npz"
+
+
+def test_misplaced_files_are_reported(tmp_path):
+    make(tmp_path, "a/train/x.off", "a/y.off", "z.off")
+    walk = walk_files(tmp_path, (".off",))
+    with pytest.warns(
+        UserWarning, match="2 files below .* are not in <class>/train .*y.off"
+    ) as got:
+        kept = walk.files_in_place(lambda folders: folders[1:] == ("train",), "<class>/train")
+    assert kept == [tmp_path / "a" / "train" / "x.off"]
+    assert got[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert walk.files_in_place(lambda _: True, "any folder") == list(walk.files)

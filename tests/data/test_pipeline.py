@@ -84,7 +84,7 @@ def test_counts_labels_and_subjects():
     assert ClipSource(videos, CONFIG, training=False).num_windows == EVAL_WINDOWS
 
 
-def test_the_cache_is_bounded_and_spares_reads():
+def test_the_cache_is_bounded_and_saves_reads():
     records = Records()
     size = max(r["points"].nbytes + 8 * len(r["frame_sizes"]) + 12 for r in records.records)
 
@@ -106,7 +106,7 @@ def test_the_cache_is_bounded_and_spares_reads():
         for index in range(6):
             expected = records.records[index]["points"]
             np.testing.assert_array_equal(small[index].points, expected)
-    assert small._store._held <= 2 * size
+    assert small._store._used_bytes <= 2 * size
     assert records.reads.max() > 2
 
 
@@ -123,12 +123,12 @@ def test_a_training_batch():
 
 
 def windows_of(batches):
-    """Which videos an epoch shows, and its points as bytes."""
+    """The videos of the rows of an epoch, and their points as bytes."""
     rows = [row for batch in batches for row in zip(batch["video"], batch["points"], strict=True)]
     return [int(video) for video, _ in rows], [points.tobytes() for _, points in rows]
 
 
-def test_every_epoch_shows_every_window_once_in_its_own_order():
+def test_every_epoch_contains_every_window_once_in_another_order():
     videos = source()
     expected = sorted(ClipSource(videos, CONFIG, training=True).windows[:, 0])
     batches = list(train_batches(videos, CONFIG, batch_size=3, seed=5, epochs=2))
@@ -139,7 +139,7 @@ def test_every_epoch_shows_every_window_once_in_its_own_order():
     assert sorted(second) == expected
     assert first != second
     assert first != expected
-    assert len(set(points)) == len(points)  # sampling and augmentation are drawn afresh
+    assert len(set(points)) == len(points)  # sampling and augmentation differ
     again, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=5, epochs=2))
     other, _ = windows_of(train_batches(videos, CONFIG, batch_size=3, seed=6, epochs=2))
     assert again == shown
@@ -154,7 +154,7 @@ def test_a_saved_state_continues_bit_for_bit(threads):
     for _ in range(3):
         next(straight)
     state = json.loads(json.dumps(straight.get_state()))
-    rest = [next(straight) for _ in range(9)]  # over the end of the first epoch
+    rest = [next(straight) for _ in range(9)]  # reaches into the second epoch
     resumed = train_batches(videos, CONFIG, **options)
     next(resumed)
     resumed.set_state(state)
@@ -178,7 +178,7 @@ def test_two_hosts_share_the_batch_of_one():
         np.testing.assert_array_equal(batch["points"][1::2], right["points"])
 
 
-def test_evaluation_covers_every_window_once_and_fills_up_with_weight_zero():
+def test_evaluation_covers_every_window_once_and_pads_with_weight_zero():
     videos = source()
     batches = eval_batches(videos, CONFIG, 4)
     assert len(batches) == 2
@@ -200,7 +200,7 @@ def test_evaluation_covers_every_window_once_and_fills_up_with_weight_zero():
     assert counted == 7
 
 
-def test_an_evaluation_clip_does_not_depend_on_the_company_of_its_video():
+def test_an_evaluation_clip_does_not_depend_on_the_other_videos():
     videos = source()
     alone = ClipSource(videos.select([3]), CONFIG, training=False).clip(0)
     together = ClipSource(videos, CONFIG, training=False)
@@ -232,9 +232,9 @@ def test_labels_of_frames_follow_their_frames():
 @pytest.mark.parametrize("training", [True, False])
 def test_every_frame_of_every_video_is_in_a_clip(kind, training):
     videos = source(kind=kind)
-    for frames, hop in ((2, 1), (3, 2), (4, 9), (5, 5)):
+    for frames, stride in ((2, 1), (3, 2), (4, 9), (5, 5)):
         config = ClipConfig(
-            frames=frames, stride=hop, eval_stride=hop, points=6, short_clip_policy="repeat"
+            frames=frames, stride=stride, eval_stride=stride, points=6, short_clip_policy="repeat"
         )
         windows = ClipSource(videos, config, training=training).windows
         for video, length in enumerate(LENGTHS):
@@ -255,11 +255,11 @@ def test_classes_are_matched_by_name():
     swapped = frames.with_classes(("b", "a", "c"))
     before, after = frames[1].labels, swapped[1].labels
     np.testing.assert_array_equal(after, np.array([1, 0, 2, -1])[before])
-    with pytest.raises(InputError, match="1 classes that are not known here, 'c'.*'a', 'b'"):
+    with pytest.raises(InputError, match="1 classes that are not known here, 'c'; .* 'a', 'b'"):
         videos.with_classes(("a", "b"))
 
 
-def test_digests_tell_content_and_labels_apart():
+def test_digests_distinguish_content_and_labels():
     videos = source()
     before = videos.digests
     assert len(set(before.values())) == len(videos) == len(before)
@@ -277,7 +277,7 @@ def test_digests_tell_content_and_labels_apart():
     assert changed["video4"][:16] == before["video4"][:16]
 
 
-def test_a_damaged_or_older_index_is_made_again(tmp_path):
+def test_a_damaged_or_older_index_is_replaced(tmp_path):
     path = tmp_path / "index.npz"
     expected = source(index_path=path).digests
     stored = dict(np.load(path))
@@ -307,7 +307,7 @@ def test_labels_of_points_follow_their_points():
     np.testing.assert_allclose(recovered, batch["label"], atol=1e-5)
 
 
-def test_the_index_of_videos_is_kept(tmp_path):
+def test_the_index_of_videos_is_stored(tmp_path):
     records = Records(kind="frame")
     options = dict(columns=("x", "y", "z", "velocity"), label_names=("a", "b", "c"))
     first = VideoSource(records, index_path=tmp_path / "index.npz", **options)
@@ -354,7 +354,7 @@ def test_short_videos_can_be_repeated():
         ),
         (
             lambda: train_batches(source(), CONFIG, batch_size=3, seed=0, process_count=2),
-            "batch of 3 clips does not divide among 2 hosts",
+            "batch of 3 clips does not divide evenly among 2 hosts",
         ),
         (
             lambda: train_batches(source(), CONFIG, batch_size=64, seed=0, epochs=2),
@@ -384,14 +384,14 @@ def test_held_out_subjects_are_in_one_part_only():
         hold_out_subjects(source(), ["person0", "person1", "person2"])
 
 
-def test_a_held_out_share_is_stratified_seeded_and_blind_to_order():
+def test_a_held_out_share_is_stratified_seeded_and_independent_of_order():
     videos = source(lengths=(3,) * 31)  # classes of 11, 10, 10
     train, validation = hold_out_fraction(videos, 0.2, seed=1)
     assert np.bincount(validation.labels).tolist() == [2, 2, 2]
     assert set(train.video_ids) | set(validation.video_ids) == set(videos.video_ids)
     assert not set(train.video_ids) & set(validation.video_ids)
-    turned = hold_out_fraction(videos.select(np.arange(31)[::-1]), 0.2, seed=1)[1]
-    assert set(turned.video_ids) == set(validation.video_ids)
+    reverse = hold_out_fraction(videos.select(np.arange(31)[::-1]), 0.2, seed=1)[1]
+    assert set(reverse.video_ids) == set(validation.video_ids)
     other = hold_out_fraction(videos, 0.2, seed=2)[1]
     assert set(other.video_ids) != set(validation.video_ids)
     # A class with a single recording keeps it for training.

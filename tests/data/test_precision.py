@@ -1,4 +1,4 @@
-"""Numbers of any type become float32: nothing is lost that matters, and nothing in silence."""
+"""Conversion of any real type to float32: accuracy is kept, and every loss is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RADIUS = 0.9
 
 
 def body(num_points=300, seed=0):
-    """A ball of points around the origin."""
+    """Points inside a ball around the origin."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(num_points, 3))
     return points * (
@@ -31,7 +31,7 @@ def stored(points, **changes):
 
 
 def clip(points):
-    """The clip that a model sees, all points in order."""
+    """The evaluation clip of three frames."""
     offsets = np.arange(4) * (len(points) // 3)
     config = ClipConfig(frames=3, points=len(points) // 3)
     return make_clip(points, offsets, 0, config, (), np.random.default_rng(0), augment=False)[0]
@@ -47,17 +47,17 @@ def test_a_clip_is_the_same_wherever_the_body_is(exponent, direction, dtype, sca
     local = body()
     away = np.random.default_rng(direction).normal(size=3) * 10**exponent
     expected = clip(local.astype(np.float32))
-    # The offset in units of the body, so that float64 itself holds it.
+    # The offset scales with the body, so that float64 holds the sum.
     moved = stored(((local + away) * scale).astype(dtype))
     assert moved.dtype == np.float32
     np.testing.assert_allclose(clip(moved), expected, atol=1e-5)
 
 
-def test_one_wild_point_hides_nothing():
+def test_one_outlier_does_not_stop_centering():
     local = body()
-    for wild in ([0, 0, 0], [1e12, 0, -1e12], [3.9e6, 0, 0]):
+    for outlier in ([0, 0, 0], [1e12, 0, -1e12], [3.9e6, 0, 0]):
         far = local + [388096.0, 3948996.0, 40.0]
-        far[17] = wild
+        far[17] = outlier
         kept = np.arange(len(far)) != 17
         points = stored(far)[kept].astype(np.float64)
         difference = points - local[kept]
@@ -71,7 +71,7 @@ def test_points_near_the_origin_keep_every_bit():
     for dtype in (np.float16, np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint64):
         values = np.abs(near * 20).astype(dtype)
         np.testing.assert_array_equal(stored(values), values.astype(np.float64))
-    # float32 is never moved: what a cast lost does not come back.
+    # float32 is never moved, because digits that a cast dropped cannot be restored.
     wide = (body() * 1e4 + 1e5).astype(np.float32)
     np.testing.assert_array_equal(stored(wide), wide)
     same = np.full((300, 3), 7e6)
@@ -97,20 +97,22 @@ def local_of(points):
     return points - points[0]
 
 
-def test_channels_are_never_moved_and_never_lost_in_silence():
+def test_channels_are_never_moved_and_losses_are_reported():
     far = np.concatenate([body() + 4e6, np.full((300, 2), [1.7e9, 0.25])], axis=1)
     far[:, 3] += np.linspace(0, 20, 300)
     with pytest.warns(UserWarning, match="column gps_time holds values that differ by less"):
         points = stored(far, columns=("x", "y", "z", "gps_time", "intensity"))
     np.testing.assert_array_equal(points[:, 3:], far[:, 3:].astype(np.float32))
     far[150, 4] = -1e39
-    with pytest.raises(InputError, match=r"'v', frame 1 holds -1e\+39, more than float32 can"):
+    with pytest.raises(
+        InputError, match=r"'v', frame 1 holds -1e\+39, beyond the range of float32"
+    ):
         stored(far)
     with pytest.raises(InputError, match="given holds values beyond the range of float32"):
         schema.as_float32(far[:, [0, 1, 2, 4]], "given")
 
 
-def test_a_type_too_narrow_for_the_place_is_refused():
+def test_a_type_too_coarse_for_the_position_is_refused():
     far = (body() + [388096.0, 3948996.0, 40.0]).astype(np.float32)
     with pytest.raises(InputError, match=r"lie near 3948996.* in float32, .* of 0\.25 there"):
         stored(far)
@@ -122,14 +124,14 @@ def test_a_type_too_narrow_for_the_place_is_refused():
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
-        (np.full((3, 3), 1j), "is complex128, expected real numbers"),
-        (np.full((3, 3), "1"), "is <U1, expected real numbers"),
-        (np.array([[{}, 1, 2]] * 3), "no array of real numbers"),
-        ([[1, 2, 3], [4, 5]], "no array of real numbers"),
+        (np.full((3, 3), 1j), "has the dtype complex128, expected real numbers"),
+        (np.full((3, 3), "1"), "has the dtype <U1, expected real numbers"),
+        (np.array([[{}, 1, 2]] * 3), "not an array of real numbers"),
+        ([[1, 2, 3], [4, 5]], "not an array of real numbers"),
         (np.ma.masked_less(np.arange(9.0).reshape(3, 3), 1), "has masked values"),
     ],
 )
-def test_what_is_no_number_is_named(points, sentence):
+def test_values_that_are_not_numbers(points, sentence):
     with pytest.raises(InputError, match=f"Video 'v'.*{sentence}"):
         stored(points)
     with pytest.raises(InputError, match=f"Video 'v', frame 1.*{sentence}"):
@@ -145,6 +147,6 @@ def test_what_is_no_number_is_named(points, sentence):
         (np.array([2**63 - 1, 2**63 - 1]), f"add up to {2**64 - 2}, but"),
     ],
 )
-def test_sizes_that_cannot_be(sizes, sentence):
+def test_impossible_frame_sizes(sizes, sentence):
     with pytest.raises(InputError, match=sentence):
         stored(np.zeros((3, 3)), frame_sizes=sizes)

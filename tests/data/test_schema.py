@@ -1,4 +1,4 @@
-"""The schema: what a video must look like, and that tfds keeps it as it is."""
+"""The schema: validation of videos, and storage by tfds without changes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_flat_points_with_sizes_equal_a_list_of_frames():
         np.testing.assert_array_equal(flat[key], value)
 
 
-def poisoned(value):
+def frames_with(value):
     bad = frames()
     bad[2][1, 2] = value
     return bad
@@ -75,8 +75,8 @@ def poisoned(value):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"frames": poisoned(np.nan)}, r"'v7', frame 2 holds NaN or infinite"),
-        ({"frames": poisoned(np.inf)}, r"'v7', frame 2 holds NaN or infinite"),
+        ({"frames": frames_with(np.nan)}, r"'v7', frame 2 holds NaN or infinite"),
+        ({"frames": frames_with(np.inf)}, r"'v7', frame 2 holds NaN or infinite"),
         ({"frames": frames((3, 0, 2))}, r"'v7', frame 1 has no points"),
         ({"frames": []}, r"'v7' has no frames"),
         ({"frames": [*frames(), np.zeros((2, 3))]}, r"'v7', frame 3 has shape \(2, 3\)"),
@@ -91,7 +91,7 @@ def poisoned(value):
         ({"labels": [0, 1], "kind": "frame"}, r"labels have shape \(2,\), expected \(3,\)"),
     ],
 )
-def test_bad_videos_are_named(changes, sentence):
+def test_invalid_videos(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         example(**changes)
 
@@ -106,6 +106,6 @@ def test_bad_videos_are_named(changes, sentence):
         (COLUMNS, NAMES, "video", "Unknown kind of label 'video'"),
     ],
 )
-def test_bad_declarations(columns, names, kind, sentence):
+def test_invalid_features(columns, names, kind, sentence):
     with pytest.raises(InputError, match=sentence):
         schema.video_features(columns, names, kind)

@@ -1,4 +1,4 @@
-"""What `predict` takes for a frame, and the sentence for what it does not."""
+"""The kinds of frames that `predict` accepts, and the errors for all others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def structured(names, rows=POINTS, kind="f4"):
 
 
 class Table:
-    """As a data frame: columns by name, in an order of its own."""
+    """Like a data frame: columns by name, in another order."""
 
     def to_records(self, index):
         assert index is False
@@ -79,28 +79,28 @@ def test_fields_that_are_not_needed_may_be_missing():
         (structured(COLUMNS), "one array structured"),
         (np.float32(3), "it is a float32"),
         (POINTS, r"frame 0 is \(4,\)"),
-        ([POINTS, None], "frame 1, a NoneType, becomes an array of object"),
-        ([POINTS, [[0, 0, 0, 0], [1, 1]]], "frame 1, a list, is no array of numbers"),
+        ([POINTS, None], r"frame 1 \(a NoneType\) has the dtype object"),
+        ([POINTS, [[0, 0, 0, 0], [1, 1]]], r"frame 1 \(a list\) is not an array of numbers"),
         ([POINTS[:, :3]], r"\[n, 4\] with the columns x, y, z, intensity; frame 0 is \(5, 3\)"),
         ([POINTS, POINTS[:0]], "frame 1 holds no points"),
         ([structured(COLUMNS)[:0]], "frame 0 holds no points"),
         ([POINTS.astype(complex)], "complex128"),
-        ([POINTS > 3], "array of bool"),
-        ([POINTS.astype("U8")], "array of <U8"),
-        ([np.array([{"x": 1}] * 4)], "array of object"),
+        ([POINTS > 3], "dtype bool"),
+        ([POINTS.astype("U8")], "dtype <U8"),
+        ([np.array([{"x": 1}] * 4)], "dtype object"),
         ([structured(COLUMNS, kind="U3")], "the field x is <U3"),
-        ([np.ma.array(POINTS, mask=POINTS > 18)], "frame 0 is masked in part"),
+        ([np.ma.array(POINTS, mask=POINTS > 18)], r"frame 0 \(a MaskedArray\) has masked values"),
     ],
 )
-def test_what_is_no_video_gets_a_sentence(video, message):
+def test_other_inputs_are_named(video, message):
     with pytest.raises(InputError, match=message):
         read_frames(video, COLUMNS, needed=COLUMNS)
 
 
-def test_what_a_conversion_raises_becomes_a_sentence():
+def test_errors_of_a_conversion_are_passed_on():
     class OnTheDevice:
         def __array__(self, *_, **__):
             raise RuntimeError("copy it to the host first")
 
-    with pytest.raises(InputError, match="frame 0, an OnTheDevice.*copy it to the host first"):
+    with pytest.raises(InputError, match=r"frame 0 \(an OnTheDevice\).*copy it to the host first"):
         read_frames([OnTheDevice()], COLUMNS, needed=COLUMNS)

@@ -1,4 +1,4 @@
-"""Which videos are held out: by subject where subjects are named, by recording where not."""
+"""The choice of held-out subjects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pointata_jax.errors import InputError
 
 
 def source(subjects, labels, kind="clip"):
-    """One small video for each entry; frames carry the label where `kind` is "frame"."""
+    """One small video for each entry; its frames carry the label if `kind` is "frame"."""
     field = {"clip": "label", "frame": "frame_labels"}[kind]
     records = [
         {
@@ -28,14 +28,14 @@ def source(subjects, labels, kind="clip"):
     return VideoSource(records, columns=("x", "y", "z"), label_names=("a", "b", "c"))
 
 
-def test_subjects_are_named_when_they_return():
+def test_subjects_are_named_if_one_has_several_videos():
     assert named_subjects(source(["v0", "v1", "v2"], [0, 1, 2])) == ()
     assert named_subjects(source(["eve", "bob", "eve"], [0, 1, 2])) == ("bob", "eve")
 
 
 @pytest.mark.parametrize("kind", ["clip", "frame"])
 @pytest.mark.parametrize("fraction", [0.15, 0.5])
-def test_chosen_subjects_leave_people_and_classes_to_train_on(kind, fraction):
+def test_chosen_subjects_leave_subjects_and_classes_to_train_on(kind, fraction):
     people = [f"p{i}" for i in range(8)]
     pairs = list(itertools.product(people, range(3)))
     videos = source([p for p, _ in pairs], [label for _, label in pairs], kind)
@@ -44,14 +44,14 @@ def test_chosen_subjects_leave_people_and_classes_to_train_on(kind, fraction):
         train, held = hold_out_subjects(videos, chosen)
         assert set(train.subjects).isdisjoint(held.subjects)
         assert train.present_labels == (0, 1, 2)
-        # Whole people: at least the share, and less than one person more.
+        # Whole subjects: at least the share, and less than one subject more.
         assert fraction * len(videos) <= len(held) < fraction * len(videos) + 3
     order = np.random.default_rng(0).permutation(len(videos))
     assert choose_subjects(videos.select(order), fraction) == choose_subjects(videos, fraction)
 
 
-def test_nobody_takes_the_last_video_of_a_shared_class_away():
-    # Only eve and bob do b; whoever of them is chosen, the other one stays.
+def test_a_class_of_two_subjects_keeps_one_of_them_for_training():
+    # Only eve and bob perform class 1, so at most one of them may be chosen.
     videos = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 1, 0, 1, 0, 0])
     for seed in range(20):
         chosen = choose_subjects(videos, 0.9, seed=seed)
@@ -60,14 +60,14 @@ def test_nobody_takes_the_last_video_of_a_shared_class_away():
         assert hold_out_subjects(videos, chosen)[0].present_labels == (0, 1)
 
 
-def test_nobody_is_held_out_who_alone_performs_a_class():
+def test_the_only_subject_of_a_class_is_not_held_out():
     videos = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 0, 1, 1, 2, 0])
     assert {choose_subjects(videos, 0.2, seed=seed) for seed in range(9)} == {("eve",)}
     each_alone = source(["eve", "eve", "bob", "bob", "ada", "ada"], [0, 0, 1, 1, 2, 2])
     assert choose_subjects(each_alone, 0.2) == ()
 
 
-def test_two_people_are_too_few_to_hold_one_out():
+def test_of_two_subjects_none_is_held_out():
     videos = source(["eve", "eve", "bob", "bob"], [0, 1, 0, 1])
     assert choose_subjects(videos, 0.3) == ()
     with pytest.raises(InputError, match="between 0 and 1"):

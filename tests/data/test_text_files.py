@@ -1,4 +1,4 @@
-"""Text in every encoding that people save it in, and what is no text."""
+"""Text files in all common encodings, and files that are not text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_encodings_and_line_ends(encoding, ends, tmp_path):
     assert plain_bytes(content, path) == TEXT.encode()
 
 
-def test_latin_1_is_the_last_resort_and_ends_no_line_early(tmp_path):
+def test_latin_1_is_the_fallback_and_splits_no_line(tmp_path):
     path = tmp_path / "t.txt"
     # \x85 and \x0b end lines for str.splitlines.
     path.write_bytes("größe\x85x\x0by # 1\n2#3\n".encode("latin-1") + b"\x1a")
@@ -48,21 +48,24 @@ def test_latin_1_is_the_last_resort_and_ends_no_line_early(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"\x00\x01\x02", "t.txt is no text .it holds NUL bytes"),
+        (b"\x00\x01\x02", "t.txt is not a text file: it holds NUL bytes"),
         ("1 2 3".encode("utf-16-le"), "or UTF-16 without a byte order mark"),
-        (codecs.BOM_UTF16_LE + b"\x00\xd8", "begins as UTF-16-LE text and is none from byte 2 on"),
-        (codecs.BOM_UTF8 + b"abc\xff", "begins as UTF-8 text and is none from byte 6 on"),
+        (
+            codecs.BOM_UTF16_LE + b"\x00\xd8",
+            "begins as UTF-16-LE text but is invalid from byte 2 on",
+        ),
+        (codecs.BOM_UTF8 + b"abc\xff", "begins as UTF-8 text but is invalid from byte 6 on"),
         (codecs.BOM_UTF32_LE + b"\xff\xff\xff\xff", "begins as UTF-32-LE text"),
     ],
 )
-def test_what_is_no_text(content, sentence, tmp_path):
+def test_files_that_are_not_text(content, sentence, tmp_path):
     path = tmp_path / "t.txt"
     path.write_bytes(content)
     with pytest.raises(InputError, match=sentence):
         read_text(path)
 
 
-def test_what_is_no_file(tmp_path):
+def test_missing_files_and_folders(tmp_path):
     with pytest.raises(InputError, match="none.txt does not exist"):
         read_text(tmp_path / "none.txt")
     with pytest.raises(InputError, match="is a folder or device"):

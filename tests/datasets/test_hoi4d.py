@@ -20,6 +20,8 @@ from pointata_jax.datasets.hoi4d_semantic.hoi4d_semantic_dataset_builder import 
     Builder as SemanticBuilder,
 )
 from pointata_jax.errors import InputError
+from tests.datasets import archives
+from tests.datasets.archives import cut_off, videos
 
 ACTION, SEMANTIC = sequences.ACTION_SEGMENTATION, sequences.SEMANTIC_SEGMENTATION
 ROWS = {"train1.h5": 30, "train2.h5": 30, "train3.h5": 30, "train4.h5": 15, "test_wolabel.h5": 4}
@@ -36,7 +38,7 @@ def contents(name, rows, frames=4, points=3, classes=19, per_point=False):
 
 
 def write(folder, rows=ROWS, **form):
-    """The archive; answers what is in each file. Files named "wolabel" get no labels."""
+    """Writes the archive; returns the arrays of each file. Files named "wolabel" get no labels."""
     folder.mkdir(parents=True, exist_ok=True)
     written = {}
     for name, count in rows.items():
@@ -57,15 +59,7 @@ def change(path, key, array):
 
 
 def build(tmp_path, folder, cls=ActionBuilder, **options):
-    builder = cls(data_dir=tmp_path / "tfds", **({"partial": True} | options))
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
-    )
-    return builder
-
-
-def videos(builder, split):
-    return {video["video_id"].decode(): video for video in builder.as_data_source(split)}
+    return archives.build(cls, tmp_path, folder, **({"partial": True} | options))
 
 
 def test_the_hold_out_is_fixed_by_the_number_of_the_sequence():
@@ -154,9 +148,7 @@ def test_a_cut_off_file_is_named(tmp_path):
     folder = tmp_path / "raw"
     write(folder)
     path = folder / "train2.h5"
-    whole = path.read_bytes()
-    for size in (0, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:size])
+    for _ in cut_off(path, 100, path.stat().st_size - 1):
         with pytest.raises(InputError, match="train2.h5 is cut off or not an HDF5 file .* again"):
             build(tmp_path, folder)
     assert not list((tmp_path / "tfds").rglob("dataset_info.json"))
@@ -260,6 +252,7 @@ def test_records_are_found_through_the_registry(tmp_path):
         registry.prepare("hoi4d", tmp_path / "raw", cache_dir=tmp_path, options={"size": 1})
 
 
+@pytest.mark.filterwarnings("ignore:Left out below:UserWarning")
 def test_columns_of_labels_large_names_links_and_wide_coordinates(tmp_path):
     files = write(tmp_path / "store")
     pcd = files["train1.h5"]["pcd"].astype(np.float64) * 0.3
@@ -275,8 +268,8 @@ def test_columns_of_labels_large_names_links_and_wide_coordinates(tmp_path):
     np.testing.assert_array_equal(labels, files["train1.h5"]["label"][7])
     np.testing.assert_array_equal(points, pcd[7] + [388096.0, 3948996.0, 40.0])
     with pytest.warns(UserWarning, match="hidden entries: 1, such as linked/._train2.h5"):
-        videos_of = videos(build(tmp_path, tmp_path / "raw"), "train")
-    stored = videos_of["train-00007"]["points"].astype(np.float64)
+        train = videos(build(tmp_path, tmp_path / "raw"), "train")
+    stored = train["train-00007"]["points"].astype(np.float64)
     wanted = pcd[7].reshape(-1, 3)
     np.testing.assert_allclose(stored - stored.mean(0), wanted - wanted.mean(0), atol=1e-6)
 

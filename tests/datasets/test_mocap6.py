@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from pointata_jax.datasets.mocap6 import baselines, folds, mocap6_dataset_builder, trials
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import figures
+from tests.datasets.archives import build, cut_off, videos
 
 NAMES = [*trials._JOINTS.values(), "lthumb", "rthumb"]
 SMALL = mocap6_dataset_builder.Mocap6Config(
@@ -47,20 +47,12 @@ def write(folder, **changes):
 
 
 def prepare(folder, tmp_path, config=SMALL):
-    builder = mocap6_dataset_builder.Builder(data_dir=tmp_path / "tfds", config=config)
-    builder.download_and_prepare(
-        download_dir=tmp_path / "downloads",
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=str(folder), try_download_gcs=False
-        ),
-    )
-    return builder
+    return build(mocap6_dataset_builder.Builder, tmp_path, folder, config=config)
 
 
 def test_a_fold_trains_on_all_views_and_tests_every_frame_once(tmp_path):
     builder = prepare(write(tmp_path / "raw"), tmp_path)
-    train = {v["video_id"].decode(): v for v in builder.as_data_source("train")}
-    test = {v["video_id"].decode(): v for v in builder.as_data_source("test")}
+    train, test = videos(builder, "train"), videos(builder, "test")
     assert sorted(train) == [
         f"{name}/view{view}/from{phase}"
         for name in ("13_29", "14_20")
@@ -137,7 +129,7 @@ def test_baselines_know_no_more_than_they_should(tmp_path):
         assert result["folds"]["14_20"]["frames"] == 24
     # Trials 13_29 and 13_30 have twelve frames of each of three classes.
     assert results["majority"]["folds"]["13_29"]["frame_accuracy"] == pytest.approx(100 / 3)
-    # The motions are shorter than the windows here, so posture alone is what can tell them.
+    # The motions are shorter than the windows here, so only posture tells them apart.
     assert results["linear_frame"]["mean_frame_accuracy"] > 60
 
 
@@ -150,10 +142,7 @@ def test_windows_describe_the_frames_around():
 
 def test_a_truncated_file(tmp_path):
     folder = write(tmp_path)
-    packed = folder / "mocap6.npz"
-    content = packed.read_bytes()
-    for size in (len(content) // 2, 30, 0):
-        packed.write_bytes(content[:size])
+    for _ in cut_off(folder / "mocap6.npz", 30):
         with pytest.raises(InputError, match=r"mocap6\.npz is cut off or damaged"):
             trials.read_trials(folder)
 
@@ -161,8 +150,14 @@ def test_a_truncated_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"labels": np.zeros(108)}, r"mocap6\.npz: labels is float64, expected integer"),
-        ({"joints": np.zeros((108, 22, 3), np.int32)}, "joints is int32, expected floating"),
+        (
+            {"labels": np.zeros(108)},
+            r"mocap6\.npz: values of labels are float64, expected integers",
+        ),
+        (
+            {"joints": np.zeros((108, 22, 3), np.int32)},
+            "values of joints are int32, expected floating",
+        ),
         ({"labels": np.full(108, 13)}, r"label 13 is outside 0\.\.12"),
         ({"labels": np.full(108, -1)}, r"label -1 is outside 0\.\.12"),
         ({"labels": np.ones(107, np.int8)}, "do not fit 3 names, 108 frames"),
@@ -241,5 +236,5 @@ def test_hidden_copies_and_second_files(tmp_path):
         write(tmp_path / name)
     assert trials.find_source(tmp_path) == tmp_path / "b" / "mocap6.npz"
     (tmp_path / "a").symlink_to(tmp_path / "b")
-    with pytest.warns(UserWarning, match="holds mocap6.npz 2 times: .*a/mocap6.npz is read"):
+    with pytest.warns(UserWarning, match="holds mocap6.npz 2 times; .*a/mocap6.npz is read"):
         trials.find_source(tmp_path)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
 from pointata_jax.datasets.msr_action3d import depth_files, protocol, skeletons
@@ -20,18 +19,13 @@ from pointata_jax.datasets.msr_action3d.msr_action3d_dataset_builder import (
 )
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import bodies, figures
+from tests.datasets import archives
+from tests.datasets.archives import object_array, videos
 
 
 def clouds(seed=0, sizes=(5, 9, 1), dtype=np.float32):
     rng = np.random.default_rng(seed)
     return [(300 * rng.standard_normal((size, 3))).astype(dtype) for size in sizes]
-
-
-def objects(frames):
-    """The object array of the published converter."""
-    array = np.empty(len(frames), object)
-    array[:] = frames
-    return array
 
 
 def write(folder, name, **arrays):
@@ -52,15 +46,7 @@ def write_pickle(path, stream, shape=(3,)):
 
 
 def build(tmp_path, folder, config: Any = "depth", **options):
-    builder = Builder(data_dir=tmp_path / "tfds", config=config, **options)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=str(folder), try_download_gcs=False)
-    )
-    return builder
-
-
-def videos(builder, split):
-    return {video["video_id"].decode(): video for video in builder.as_data_source(split)}
+    return archives.build(Builder, tmp_path, folder, config=config, **options)
 
 
 # --- the reader of object arrays -----------------------------------------------------------------
@@ -70,10 +56,10 @@ def videos(builder, split):
 @pytest.mark.parametrize("protocol_number", [2, 3, 4])
 def test_object_arrays_are_read_without_numpys_unpickler(tmp_path, dtype, protocol_number):
     frames = clouds(dtype=dtype)
-    stream = pickle.dumps(objects(frames), protocol=protocol_number)
+    stream = pickle.dumps(object_array(frames), protocol=protocol_number)
     path = write_pickle(tmp_path / "a.npz", stream)
     read = depth_files.read_frames(path)
-    # Nothing is cut off before a clip is centered: what is wider than float32 stays float64.
+    # No precision is lost before a clip is centered: float64 stays float64.
     wanted = np.float64 if dtype is np.float64 else np.float32
     assert [frame.dtype for frame in read] == [wanted] * 3
     for frame, expected in zip(read, frames, strict=True):
@@ -82,15 +68,15 @@ def test_object_arrays_are_read_without_numpys_unpickler(tmp_path, dtype, protoc
 
 def test_files_of_older_numpy_and_other_forms_of_the_same_clouds_are_read(tmp_path):
     frames = clouds()
-    old = pickle.dumps(objects(frames), protocol=2)
+    old = pickle.dumps(object_array(frames), protocol=2)
     assert b"numpy._core.multiarray" in old
     old = old.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     even = np.stack(clouds(sizes=(4, 4, 4)))
     forms = {
-        "savez": (write(tmp_path, "savez", point_clouds=objects(frames)), frames),
+        "savez": (write(tmp_path, "savez", point_clouds=object_array(frames)), frames),
         "old": (write_pickle(tmp_path / "old.npz", old), frames),
         "fortran": (
-            write(tmp_path, "f", point_clouds=objects([np.asfortranarray(f) for f in frames])),
+            write(tmp_path, "f", point_clouds=object_array([np.asfortranarray(f) for f in frames])),
             frames,
         ),
         "flat": (
@@ -98,7 +84,7 @@ def test_files_of_older_numpy_and_other_forms_of_the_same_clouds_are_read(tmp_pa
             frames,
         ),
         "lists": (
-            write(tmp_path, "lists", point_clouds=objects([f.tolist() for f in frames])),
+            write(tmp_path, "lists", point_clouds=object_array([f.tolist() for f in frames])),
             frames,
         ),
         "equal sizes": (write(tmp_path, "equal", point_clouds=even), even),
@@ -132,25 +118,25 @@ class Evil:
 )
 def test_pickles_that_would_run_code_are_refused_by_name(tmp_path, function, argument, name):
     made = tmp_path / "made"
-    payload = objects([*clouds()[:2], Evil(function, argument.format(str(made)))])
+    payload = object_array([*clouds()[:2], Evil(function, argument.format(str(made)))])
     path = write(tmp_path, "a01_s01_e01", point_clouds=payload)
     with pytest.raises(InputError, match=rf"a01_s01_e01.* asks to load ({name}), .* was not read"):
         depth_files.read_frames(path)
     assert not made.exists()
-    if function is eval:  # The payload is real: NumPy's own reader runs it.
+    if function is eval:  # The payload works: NumPy's own reader runs it.
         np.load(path, allow_pickle=True)["point_clouds"]
         assert made.exists()
 
 
 def test_cut_and_damaged_files_end_in_a_sentence(tmp_path):
-    whole = write(tmp_path, "whole", point_clouds=objects(clouds())).read_bytes()
+    whole = write(tmp_path, "whole", point_clouds=object_array(clouds())).read_bytes()
     path = tmp_path / "a01_s01_e01_sdepth.npz"
     for length in (0, 1, 30, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match="a01_s01_e01.* cut off or damaged .* again"):
             depth_files.read_frames(path)
-    # Damage inside a pickle that the archive's checksum does not see.
-    stream = pickle.dumps(objects(clouds(sizes=(2, 1))), protocol=4)
+    # Damage inside a pickle, in an archive with matching checksums.
+    stream = pickle.dumps(object_array(clouds(sizes=(2, 1))), protocol=4)
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(300):
@@ -170,11 +156,11 @@ def test_wrong_contents_are_named_by_file_and_frame(tmp_path):
     with pytest.raises(InputError, match="a_sdepth.npz holds joints, expected 'point_clouds'"):
         read("a", joints=np.zeros(3))
     with pytest.raises(InputError, match="b_sdepth.npz, frame 1 has no points"):
-        read("b", point_clouds=objects(clouds(sizes=(3, 0, 2))))
+        read("b", point_clouds=object_array(clouds(sizes=(3, 0, 2))))
     with pytest.raises(InputError, match=r"c_sdepth.npz, frame 0 has shape \(5, 2\)"):
-        read("c", point_clouds=objects([np.zeros((5, 2)), np.zeros((4, 2))]))
+        read("c", point_clouds=object_array([np.zeros((5, 2)), np.zeros((4, 2))]))
     with pytest.raises(InputError, match="d_sdepth.npz has no frames"):
-        read("d", point_clouds=objects([]))
+        read("d", point_clouds=object_array([]))
     with pytest.raises(InputError, match="e_sdepth.npz .*frame_sizes add up to 9, there are 5"):
         read("e", points=np.zeros((5, 3)), frame_sizes=[4, 5])
     with pytest.raises(InputError, match="does not exist"):
@@ -182,7 +168,7 @@ def test_wrong_contents_are_named_by_file_and_frame(tmp_path):
     with pytest.raises(InputError, match="f_sdepth.npz .*single value"):
         read("f", point_clouds=np.float32(3))
     with pytest.raises(InputError, match="g_sdepth.npz is cut off or damaged .*inhomogeneous"):
-        read("g", point_clouds=objects([[[1, 2, 3], [4, 5]], [[1, 2, 3]]]))
+        read("g", point_clouds=object_array([[[1, 2, 3], [4, 5]], [[1, 2, 3]]]))
     with pytest.raises(InputError, match="h_sdepth.npz .*frame_sizes must be a vector of counts"):
         read("h", points=np.zeros((5, 3)), frame_sizes=[2.0, 3.0])
     (tmp_path / "folder_sdepth.npz").mkdir()
@@ -200,7 +186,7 @@ def test_depth_videos_keep_points_units_labels_and_split(tmp_path):
         for seed, name in enumerate(("a01_s01_e01", "a20_s05_e02", "a13_s06_e03"))
     }
     for name, frames in expected.items():
-        write(folder / "sub", name, point_clouds=objects(frames))
+        write(folder / "sub", name, point_clouds=object_array(frames))
     (folder / "readme_sdepth.npz").write_bytes(b"not a recording")
     builder = build(tmp_path, folder, partial=True)
     train, test = videos(builder, "train"), videos(builder, "test")
@@ -248,13 +234,13 @@ def test_missing_folders_and_strange_files_are_explained(tmp_path):
         build(tmp_path, folder)
     with pytest.raises(InputError, match="no skeletons.*skeleton3D.txt"):
         build(tmp_path, folder, "skeleton")
-    path = write(folder, "a21_s01_e01", point_clouds=objects(clouds()))
+    path = write(folder, "a21_s01_e01", point_clouds=object_array(clouds()))
     with pytest.raises(
         InputError, match="a21_s01_e01.*action 21, subject 1 is not in MSR-Action3D"
     ):
         build(tmp_path, folder)
     path.rename(folder / "a02_s01_e01_sdepth.npz")
-    write(folder / "copy", "a02_s01_e01", point_clouds=objects(clouds()))
+    write(folder / "copy", "a02_s01_e01", point_clouds=object_array(clouds()))
     with pytest.raises(InputError, match="same recording; remove one"):
         build(tmp_path, folder)
     with pytest.raises(InputError, match="Unknown variant 'color'"):
@@ -263,8 +249,8 @@ def test_missing_folders_and_strange_files_are_explained(tmp_path):
 
 def test_a_damaged_file_in_the_tree_stops_the_build_with_its_name(tmp_path):
     folder = tmp_path / "data"
-    write(folder, "a01_s01_e01", point_clouds=objects(clouds()))
-    path = write(folder, "a02_s01_e01", point_clouds=objects(clouds()))
+    write(folder, "a01_s01_e01", point_clouds=object_array(clouds()))
+    path = write(folder, "a02_s01_e01", point_clouds=object_array(clouds()))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="a02_s01_e01_sdepth.npz is cut off or damaged"):
         build(tmp_path, folder, partial=True)
@@ -336,7 +322,7 @@ def test_skeletons_are_dressed_seen_from_the_sensor_and_cleaned(tmp_path):
         nearest = (distance / figures.RADII[bones]).argmin(1)
         axis = (start + share[..., None] * along)[np.arange(300), nearest]
         outward = ((points - axis) * points).sum(-1)
-        # Where two capsules meet, the nearest need not be the one that the point was drawn on.
+        # Where two capsules meet, the nearest may not be the one on which the point was drawn.
         assert np.mean(outward < 0) > 0.99, "the points face the sensor"
     again = build(tmp_path / "again", folder, config)
     np.testing.assert_array_equal(video["points"], videos(again, "train")["a02_s03_e01"]["points"])

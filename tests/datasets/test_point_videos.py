@@ -1,4 +1,4 @@
-"""A user's own folder: all kinds and layouts, and a sentence with the file for every fault."""
+"""A user's own folder: all kinds and layouts, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pointata_jax.data import schema
 from pointata_jax.datasets.point_videos import layout
 from pointata_jax.datasets.point_videos.point_videos_dataset_builder import Builder
 from pointata_jax.errors import InputError
+from tests.datasets.archives import cut_off
 
 SIZES = np.array([4, 2, 3], np.int32)
 LABELS = {
@@ -117,7 +118,7 @@ def test_files_can_describe_themselves(tmp_path):
     with pytest.raises(InputError, match=r"v\.npz has points of 4 columns and does not name them"):
         layout.describe(tmp_path / "raw")
     save(tmp_path / "raw" / "train" / "v.npz", video("frame"))
-    with pytest.raises(InputError, match=r"v\.npz does not say what the data are: write"):
+    with pytest.raises(InputError, match=r"v\.npz does not describe the data: write"):
         layout.describe(tmp_path / "raw")
 
 
@@ -150,7 +151,7 @@ def test_bad_files_are_named(changes, sentence, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["points", "label", "frame_sizes"])
-def test_what_a_file_lacks_is_said(missing, tmp_path):
+def test_missing_arrays_are_named(missing, tmp_path):
     folder = write(tmp_path / "raw")
     save(folder / "train" / "deep" / "b.npz", video(**{missing: None}))
     with pytest.raises(InputError, match=rf"deep/b\.npz.*{missing}"):
@@ -159,10 +160,7 @@ def test_what_a_file_lacks_is_said(missing, tmp_path):
 
 def test_a_truncated_file(tmp_path):
     folder = write(tmp_path / "raw")
-    path = folder / "test" / "c.npz"
-    content = path.read_bytes()
-    for size in (len(content) // 2, 20, 0):
-        path.write_bytes(content[:size])
+    for _ in cut_off(folder / "test" / "c.npz", 20):
         with pytest.raises(InputError, match=r"test/c\.npz cannot be read"):
             prepare(folder, tmp_path)
 

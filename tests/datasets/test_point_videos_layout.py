@@ -1,4 +1,4 @@
-"""Every promise of `point_videos.layout`, one by one, and what a user's files are like besides."""
+"""The rules of `point_videos.layout`, one by one, and unusual files of users."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_split_has_one_place(tmp_path):
     with pytest.raises(InputError, match="but .*above/mine has: give that folder"):
         layout.find_files(tmp_path / "above")
     save(tmp_path / "loose" / "a.npz", video())
-    with pytest.raises(InputError, match="1 npz files that lie in no split"):
+    with pytest.raises(InputError, match="1 npz files that are in no split"):
         layout.find_files(tmp_path / "loose")
 
 
@@ -109,6 +109,7 @@ def test_npz_files_that_are_not_read_are_named(tmp_path):
         layout.source_files(folder)
 
 
+@pytest.mark.filterwarnings("ignore:Left out below:UserWarning")
 def test_links_hidden_folders_and_capital_endings(tmp_path):
     files = ["train/a.npz", "train/.ipynb_checkpoints/a.npz", "train/B.NPZ", "train/deep/c.Npz"]
     folder = folder_of(tmp_path, files)
@@ -244,7 +245,11 @@ def test_frames_and_points_may_be_ignored(kind, tmp_path):
         ("clip", {"subject": np.nan}, "subject must be one text or number"),
         ("clip", {"points": np.zeros((9, 3), bool)}, "points is bool, expected real numbers"),
         ("clip", {"points": np.zeros((9, 4))}, "name all columns in dataset.json"),
-        ("clip", {"points": np.full((9, 3), 1e39)}, r"frame 0 holds 1e\+39, more than float32"),
+        (
+            "clip",
+            {"points": np.full((9, 3), 1e39)},
+            r"frame 0 holds 1e\+39, beyond the range of float32",
+        ),
         (
             "clip",
             {"points": np.full((3, 4, 3), np.nan), "frame_sizes": None},
@@ -318,7 +323,7 @@ def test_pointers_encrypted_and_missing_files_are_called_by_name(tmp_path):
     content = bytearray(path.read_bytes())
     for marker, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = content.find(marker)
-        content[start + place] |= 1  # Says that the member is encrypted.
+        content[start + place] |= 1  # The flag of an encrypted member.
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.npz cannot be read \(.*encrypted"):
         video_files.read_arrays(path, ("points",))
@@ -327,7 +332,7 @@ def test_pointers_encrypted_and_missing_files_are_called_by_name(tmp_path):
 
 
 def test_a_data_set_larger_than_the_memory_of_tfds(tmp_path, monkeypatch):
-    # Above this, builders that sort collect examples in files of TensorFlow, which is not there.
+    # Above this size, builders that sort need TensorFlow, which is not installed.
     monkeypatch.setattr(shuffle, "MAX_MEM_BUFFER_SIZE", 1000)
     files = [f"train/{number:02d}.npz" for number in range(7)]
     folder = folder_of(tmp_path, [*files, "test/c.npz"])

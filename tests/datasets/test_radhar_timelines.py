@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 
 from pointata_jax.datasets.radhar import recordings as radhar
 from pointata_jax.datasets.radhar_timelines import joining
 from pointata_jax.datasets.radhar_timelines import radhar_timelines_dataset_builder as timelines
 from pointata_jax.errors import InputError
+from tests.datasets.archives import build, write_radhar
 
 CONFIG = timelines.RadHARTimelinesConfig(
     name="small",
     description="for tests",
     num_frames=8,
-    merge=2,
+    frame_merge=2,
     shortest=2,
     longest=4,
     train_rounds=2,
     groups=2,
 )
-LENGTHS = {"num_frames": 8, "merge": 2, "shortest": 2, "longest": 4}
+LENGTHS = {"num_frames": 8, "frame_merge": 2, "shortest": 2, "longest": 4}
 
 
 def make_recording(split, label, number, frames=21):
@@ -44,31 +44,8 @@ def make_recordings(per_class=4):
     ]
 
 
-def write_packed(folder, recordings, **changes):
-    folder.mkdir(parents=True, exist_ok=True)
-    sizes = np.concatenate([r.frame_sizes for r in recordings])
-    arrays = dict(
-        points=np.concatenate([r.points for r in recordings]),
-        frame_start=np.r_[0, np.cumsum(sizes)[:-1]].astype(np.int32),
-        seq_frames=np.array([len(r.frame_sizes) for r in recordings], np.int32),
-        seq_label=np.array([r.label for r in recordings], np.int8),
-        seq_split=np.array([r.split == "test" for r in recordings]),
-        seq_name=np.array([f"Data/{r.video_id}.txt" for r in recordings]),
-        classes=np.array(radhar.CLASSES),
-    )
-    np.savez(folder / "radhar.npz", **(arrays | changes))
-    return folder
-
-
 def prepare(folder, tmp_path, config=CONFIG, partial=True):
-    builder = timelines.Builder(data_dir=tmp_path / "tfds", config=config, partial=partial)
-    builder.download_and_prepare(
-        download_dir=tmp_path / "downloads",
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=str(folder), try_download_gcs=False
-        ),
-    )
-    return builder
+    return build(timelines.Builder, tmp_path, folder, config=config, partial=partial)
 
 
 def by_frame(video):
@@ -78,7 +55,7 @@ def by_frame(video):
 
 def test_frames_are_whole_neighbors_of_one_recording_with_its_label(tmp_path):
     recordings = make_recordings()
-    builder = prepare(write_packed(tmp_path / "raw", recordings), tmp_path)
+    builder = prepare(write_radhar(tmp_path / "raw", recordings), tmp_path)
     sizes = {int(r.points[0, 0]): r.frame_sizes for r in recordings}
     codes = {}
     for split in ("train", "test"):
@@ -137,25 +114,25 @@ def test_groups_are_even_and_depend_on_names_only():
 def test_too_little_to_join_is_a_sentence(tmp_path):
     few = [make_recording(split, 0, 0) for split in ("train", "test")]
     with pytest.raises(InputError, match="1 recordings of a split of RadHAR are too few"):
-        prepare(write_packed(tmp_path / "raw", few), tmp_path)
+        prepare(write_radhar(tmp_path / "raw", few), tmp_path)
     with pytest.raises(InputError, match="cannot be made of pieces of 3 to 4 frames"):
         list(joining.plan(few, np.random.default_rng(0), **(LENGTHS | {"shortest": 3})))
 
 
 def test_damaged_input_is_named_as_for_radhar(tmp_path):
-    folder = write_packed(tmp_path / "raw", make_recordings())
+    folder = write_radhar(tmp_path / "raw", make_recordings())
     with pytest.raises(InputError, match="train split has 20 recordings"):
         prepare(folder, tmp_path, partial=False)
     packed = folder / "radhar.npz"
     packed.write_bytes(packed.read_bytes()[:3000])
     with pytest.raises(InputError, match=r"radhar\.npz cannot be read"):
         prepare(folder, tmp_path)
-    write_packed(folder, make_recordings(), seq_label=np.zeros(40))
-    with pytest.raises(InputError, match="seq_label is float64, expected integer"):
+    write_radhar(folder, make_recordings(), seq_label=np.zeros(40))
+    with pytest.raises(InputError, match="values of seq_label are float64, expected integers"):
         prepare(folder, tmp_path)
     labels = np.array([r.label for r in make_recordings()], np.int8)
     labels[3] = 7
-    write_packed(folder, make_recordings(), seq_label=labels)
+    write_radhar(folder, make_recordings(), seq_label=labels)
     with pytest.raises(InputError, match=r"radhar\.npz: label 7 is outside 0\.\.4"):
         prepare(folder, tmp_path)
 

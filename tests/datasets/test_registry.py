@@ -1,4 +1,4 @@
-"""Preparing data sets: what is reused, what is made again, and a sentence for every bad folder."""
+"""Preparing data sets: reused records, records that are made again, and errors for bad folders."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_killed_preparation_leaves_nothing_that_is_taken_for_records(data, tmp
     (left,) = (tmp_path / "cache").rglob("incomplete.*")
     assert list(left.glob("*train*"))
     assert len(load(data, tmp_path / "cache")) == 3
-    # Another process could be at work there; what is a day old is removed.
+    # Another process could still write there; after a day the folder is removed.
     assert left.is_dir()
     for path in (*left.iterdir(), left):
         os.utime(path, (time.time() - 25 * 3600,) * 2)
@@ -140,14 +140,17 @@ def test_records_that_lack_a_part_are_made_again(name, damage, data, tmp_path):
     path.unlink()
     if damage != "missing":
         path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+    sentence = ""
     try:
         videos = load(data, tmp_path / "cache")
         found = [videos[index].points for index in range(3)]
     except InputError as error:
+        sentence = str(error)
+    if sentence:
         assert damage == "cut"
-        assert str(folder) in str(error)
-        assert "damaged or gone" in str(error)
-        assert "remove this folder" in str(error)
+        assert str(folder) in sentence
+        assert "damaged or missing" in sentence
+        assert "remove this folder" in sentence
     else:
         np.testing.assert_array_equal(found, expected)
         assert load(data, tmp_path / "cache").label_names == ("a", "b")
@@ -159,7 +162,7 @@ def test_a_damaged_record_is_named_by_its_folder(data, tmp_path):
     content = bytearray(path.read_bytes())
     content[500] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{folder} are damaged or gone .*hash mismatch"):
+    with pytest.raises(InputError, match=f"{folder} are damaged or missing .*hash mismatch"):
         load(data, tmp_path / "cache")
 
 
@@ -232,7 +235,7 @@ def raising(error):
     ],
 )
 @pytest.mark.parametrize("place", ["read", "prepare", "files"])
-def test_nothing_reaches_the_user_bare(error, sentence, place, data, tmp_path, monkeypatch):
+def test_all_exceptions_become_input_errors(error, sentence, place, data, tmp_path, monkeypatch):
     if isinstance(error, OSError) and error.filename:
         places = {"cache": tmp_path / "cache", "data": data, "tmp": tmp_path}
         error = OSError(error.errno, error.strerror, error.filename.format(**places))
@@ -250,8 +253,8 @@ def test_nothing_reaches_the_user_bare(error, sentence, place, data, tmp_path, m
 
 
 @pytest.mark.parametrize("base", [tfds.core.ShardBasedBuilder, tfds.core.GeneratorBasedBuilder])
-def test_the_sentence_of_a_builder_comes_through_unchanged(base, data, tmp_path, monkeypatch):
-    said = InputError("radhar.npz, line 3: this and that; do so.")
+def test_an_error_of_a_builder_is_not_changed(base, data, tmp_path, monkeypatch):
+    error = InputError("radhar.npz, line 3: this and that; do so.")
 
     class Failing(base, skip_registration=True):
         VERSION = Builder.VERSION
@@ -266,7 +269,7 @@ def test_the_sentence_of_a_builder_comes_through_unchanged(base, data, tmp_path,
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _examples(self):
-            raise said
+            raise error
             yield
 
         def _shard_iterators_per_split(self, dl_manager):
@@ -280,7 +283,7 @@ def test_the_sentence_of_a_builder_comes_through_unchanged(base, data, tmp_path,
     monkeypatch.setattr(registry, "builder_class", lambda name: Failing)
     with pytest.raises(InputError) as caught:
         prepare(data, tmp_path / "cache")
-    assert str(caught.value) == str(said)
+    assert str(caught.value) == str(error)
 
 
 def test_options_that_a_builder_does_not_have(data, tmp_path):

@@ -1,4 +1,4 @@
-"""The embedded data set: sizes, split, repeatability, and that it takes time to solve."""
+"""The embedded data set: sizes, split, repeatability, and that it needs the order of frames."""
 
 from __future__ import annotations
 
@@ -10,32 +10,25 @@ import pytest
 from pointata_jax.datasets.synthetic_actions import synthetic_actions_dataset_builder as synthetic
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import bodies, figures
+from tests.datasets.archives import build_tiny, subjects_apart
 
 STANDARD, TINY = synthetic.Builder.BUILDER_CONFIGS
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    made = synthetic.Builder(data_dir=tmp_path_factory.mktemp("tfds"), config="tiny")
-    made.download_and_prepare()
-    return made
+    return build_tiny(synthetic.Builder, tmp_path_factory.mktemp("tfds"))
 
 
 def test_builder_writes_the_schema_split_by_subject(builder):
-    seen = {}
+    splits = subjects_apart(builder)
     for split, subjects in (("train", 12), ("test", 4)):
-        videos = list(builder.as_data_source(split))
-        assert len(videos) == subjects * len(figures.MOTIONS)
-        seen[split] = {video["subject"] for video in videos}
-        assert len(seen[split]) == subjects
-        labels = collections.Counter(int(video["label"]) for video in videos)
+        labels = collections.Counter(int(video["label"]) for video in splits[split])
         assert labels == {label: subjects for label in range(len(figures.MOTIONS))}
-        assert len({video["video_id"] for video in videos}) == len(videos)
-        for video in videos:
+        for video in splits[split]:
             assert video["points"].shape == (8 * 128, 3)
             assert video["points"].dtype == np.float32
             np.testing.assert_array_equal(video["frame_sizes"], np.full(8, 128))
-    assert not seen["train"] & seen["test"]
     assert builder.info.features["label"].names == list(figures.MOTIONS)
 
 
@@ -86,6 +79,6 @@ def test_motions_can_be_told_apart_only_with_the_order_of_frames(builder):
     assert in_order - without_order > 0.12
 
 
-def test_senseless_sizes_are_refused():
+def test_invalid_sizes_are_refused():
     with pytest.raises(InputError, match="num_points is 0; give at least 1"):
         synthetic.SyntheticActionsConfig(name="empty", num_points=0)

@@ -8,31 +8,26 @@ import pytest
 from pointata_jax.datasets.synthetic_parts import synthetic_parts_dataset_builder as parts
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import bodies, figures
+from tests.datasets.archives import build_tiny, subjects_apart
 
 STANDARD, TINY = parts.Builder.BUILDER_CONFIGS
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    made = parts.Builder(data_dir=tmp_path_factory.mktemp("tfds"), config="tiny")
-    made.download_and_prepare()
-    return made
+    return build_tiny(parts.Builder, tmp_path_factory.mktemp("tfds"))
 
 
 def test_builder_writes_the_schema_split_by_subject(builder):
-    seen = {}
-    for split, subjects in (("train", 12), ("test", 4)):
-        videos = list(builder.as_data_source(split))
-        seen[split] = {video["subject"] for video in videos}
-        assert len(videos) == len({video["video_id"] for video in videos}) == 12 * subjects
+    splits = subjects_apart(builder)
+    assert {split: len(videos) for split, videos in splits.items()} == {"train": 144, "test": 48}
+    for videos in splits.values():
         labels = np.concatenate([video["point_labels"] for video in videos])
         assert labels.shape == (len(videos) * 3 * 64,)
         assert (np.bincount(labels, minlength=8) > 0.005 * len(labels)).all(), "all labels occur"
         for video in videos:
             np.testing.assert_array_equal(video["frame_sizes"], [64, 64, 64])
-    assert len(seen["train"]) == 12
-    assert not seen["train"] & seen["test"]
-    record = next(v for v in builder.as_data_source("test") if v["video_id"] == b"kick_s13_e00")
+    record = next(v for v in splits["test"] if v["video_id"] == b"kick_s13_e00")
     made = parts.make_clip(TINY, 13, "kick", 0)
     np.testing.assert_array_equal(record["points"], made["points"])
     np.testing.assert_array_equal(record["point_labels"], made["point_labels"])
@@ -55,7 +50,7 @@ def test_labels_are_where_their_names_say():
     assert height["furniture"].min() > height["floor"].min() - 0.1
 
 
-def test_senseless_sizes_are_refused():
+def test_invalid_sizes_are_refused():
     with pytest.raises(InputError, match="num_points is 0; give at least 1"):
         parts.SyntheticPartsConfig(name="empty", num_points=0)
     with pytest.raises(InputError, match="num_frames is 30; a performance has 24"):

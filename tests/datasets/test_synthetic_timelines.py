@@ -1,4 +1,4 @@
-"""Sequences of motions: exact labels, natural passages, split by subject, learnable."""
+"""Sequences of motions: exact labels, smooth transitions, split by subject."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pointata_jax.datasets.synthetic_timelines import (
 )
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import bodies, figures
+from tests.datasets.archives import build_tiny, subjects_apart
 
 STANDARD, TINY = timelines.Builder.BUILDER_CONFIGS
 WHO = figures.subject(4)
@@ -18,25 +19,18 @@ WHO = figures.subject(4)
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    made = timelines.Builder(data_dir=tmp_path_factory.mktemp("tfds"), config="tiny")
-    made.download_and_prepare()
-    return made
+    return build_tiny(timelines.Builder, tmp_path_factory.mktemp("tfds"))
 
 
 def test_builder_writes_the_schema_split_by_subject(builder):
-    seen = {}
-    for split, count in (("train", 12), ("test", 4)):
-        videos = list(builder.as_data_source(split))
-        seen[split] = {video["subject"] for video in videos}
-        assert len(videos) == len({video["video_id"] for video in videos}) == count
-        for video in videos:
-            np.testing.assert_array_equal(video["frame_sizes"], np.full(60, 32))
-            assert video["points"].shape == (60 * 32, 3)
-            assert video["points"].dtype == np.float32
-            assert video["frame_labels"].shape == (60,)
-    assert len(seen["train"]) == 12
-    assert not seen["train"] & seen["test"]
-    record = next(v for v in builder.as_data_source("test") if v["subject"] == b"13")
+    splits = subjects_apart(builder)
+    assert {split: len(videos) for split, videos in splits.items()} == {"train": 12, "test": 4}
+    for video in (*splits["train"], *splits["test"]):
+        np.testing.assert_array_equal(video["frame_sizes"], np.full(60, 32))
+        assert video["points"].shape == (60 * 32, 3)
+        assert video["points"].dtype == np.float32
+        assert video["frame_labels"].shape == (60,)
+    record = next(v for v in splits["test"] if v["subject"] == b"13")
     made = timelines.make_video(TINY, 13, 0)
     np.testing.assert_array_equal(record["points"], made["points"])
     np.testing.assert_array_equal(record["frame_labels"], made["frame_labels"])
@@ -47,7 +41,7 @@ def test_the_documented_number_of_videos():
     assert "320 videos (240 train, 80 test)" in str(STANDARD.description)
 
 
-def test_plans_fill_the_video_and_pair_every_way_out_with_its_way_back():
+def test_plans_fill_the_video_and_follow_one_way_motions_by_their_reversal():
     frames = np.zeros(len(choreography.LABEL_NAMES))
     for seed in range(200):
         segments = choreography.plan(150, np.random.default_rng(seed))
@@ -63,7 +57,7 @@ def test_plans_fill_the_video_and_pair_every_way_out_with_its_way_back():
     assert frames.min() > 0.03 * frames.sum(), "no class is rare"
 
 
-def test_passages_are_smooth_and_labels_change_where_the_motion_does():
+def test_transitions_are_smooth_and_labels_change_where_the_motion_does():
     segments = [
         figures.Segment("rest", 20, 1),
         figures.Segment("raise_arm", 20, 2),
@@ -84,7 +78,8 @@ def test_passages_are_smooth_and_labels_change_where_the_motion_does():
     hands = joints[:, [index["hand_left"], index["hand_right"]], 1].max(axis=1)
     hands = hands - joints[:, index["pelvis"], 1]
     assert hands[:18].max() < 0.2, "at rest"
-    assert hands[40] > 0.7 and abs(int(hands[20:60].argmax()) - 20) <= 4, "highest at the seam"
+    assert hands[40] > 0.7, "up at the seam"
+    assert abs(int(hands[20:60].argmax()) - 20) <= 4, "highest at the seam"
     assert hands[58] < 0.2, "down again"
     pelvis = joints[:, index["pelvis"], 1]
     assert pelvis[115] - pelvis[-1] > 0.25
@@ -95,7 +90,7 @@ def test_a_motion_meets_its_reversal_in_the_same_pose():
         [figures.Segment("sit_down", 24, 9), figures.Segment("stand_up", 24, 9)], WHO, 0
     )
     pelvis = there[:, 0, 1]
-    # Down and up by the same curve, so the take is symmetric about the seam but for sway.
+    # Down and up follow the same curve, so the take is symmetric about the seam except for sway.
     np.testing.assert_allclose(pelvis, pelvis[::-1], atol=0.06)
     assert pelvis[0] - pelvis[24] > 0.25
 
@@ -115,12 +110,12 @@ def test_takes_repeat_by_seed_and_differ_by_take():
         ([figures.Segment("wave", 5, 0)], "shorter than a transition"),
     ],
 )
-def test_senseless_sequences_are_refused(segments, sentence):
+def test_invalid_sequences_are_refused(segments, sentence):
     with pytest.raises(InputError, match=sentence):
         figures.animate_sequence(segments, WHO, 0)
 
 
-def test_senseless_sizes_are_refused():
+def test_invalid_sizes_are_refused():
     with pytest.raises(InputError, match="num_frames is 12; give at least 20"):
         timelines.SyntheticTimelinesConfig(name="short", num_frames=12)
     with pytest.raises(InputError, match="no room for two motions"):

@@ -1,4 +1,4 @@
-"""Capsule surfaces against their areas, and the camera's view against marching along rays."""
+"""Capsule surfaces against their areas, and visibility against marching along rays."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import capsules, figures
 
-# One bone of length 2 along a slanted axis, radius 0.5, well before the camera.
+# One bone of length 2 along a slanted axis, radius 0.5, in front of the camera.
 AXIS = np.array([2.0, 1.0, -2.0]) / 3.0
 BONE = np.stack([np.array([1.0, -2.0, 9.0]), np.array([1.0, -2.0, 9.0]) + 2.0 * AXIS])
 PARENTS, RADII = [-1, 0], [0.0, 0.5]
 
 
 def distance_to_segments(points, start, end):
-    """Distances [M, S], written the slow and plain way."""
+    """Distances [M, S] of points from segments, in a loop over the segments."""
     out = np.empty((len(points), len(start)))
     for s, (a, b) in enumerate(zip(start, end, strict=True)):
         t = np.clip((points - a) @ (b - a) / max((b - a) @ (b - a), 1e-12), 0, 1)
@@ -58,7 +58,7 @@ def test_bones_get_points_by_area_and_outer_surface_has_none_inside():
     counts = np.bincount(surface.bones, minlength=len(pose))[figures.PARENTS >= 0]
     np.testing.assert_allclose(counts / 30_000, area / area.sum(), atol=0.006)
     depth = distance_to_segments(surface.points, start, end) / radius
-    assert (depth.min(1) < 0.9).mean() > 0.1, "the test needs capsules that overlap"
+    assert (depth.min(1) < 0.9).mean() > 0.1, "the test needs overlapping capsules"
     outer = capsules.surface_points(pose, figures.PARENTS, radii, 3_000, rng, outer=True)
     assert outer.points.shape == (3_000, 3)
     assert (distance_to_segments(outer.points, start, end) / radius).min() > 0.985
@@ -71,11 +71,11 @@ def test_visible_from_agrees_with_marching_along_each_ray():
         pose, figures.PARENTS, radii, 500, np.random.default_rng(2)
     ).points.astype(np.float64)
     seen = capsules.visible_from(points, pose, figures.PARENTS, radii, camera)
-    depth = np.full(len(points), np.inf)  # Least distance to an axis on the way, in radii.
+    depth = np.full(len(points), np.inf)  # Smallest distance from a bone along the ray, in radii.
     for share in np.linspace(0.0, 1.0, 1_001):
         on_ray = camera + share * (points - camera)
         depth = np.minimum(depth, (distance_to_segments(on_ray, start, end) / radius).min(1))
-    clear = np.abs(depth - 0.99) > 0.006  # Marching is not exact at the edge.
+    clear = np.abs(depth - 0.99) > 0.006  # Marching is inexact at the boundary.
     assert clear.sum() > 440
     np.testing.assert_array_equal(seen[clear], depth[clear] > 0.99)
     assert 0.15 < seen.mean() < 0.5
@@ -96,7 +96,7 @@ def test_a_capsule_hides_the_one_behind_it_from_one_side_only():
 
 
 def test_density_of_a_view_is_that_of_pixels():
-    # A far sphere: pixels see cos(slant) of the area, so cos(slant)^2 is uniform on [0, 1].
+    # A distant sphere: pixels see cos(slant) of the area, so cos(slant)^2 is uniform on [0, 1].
     joints, parents = [[0, 0, 200.0], [0, 0, 200.0]], [-1, 0]
     rng = np.random.default_rng(4)
     points, _ = capsules.depth_view(joints, parents, [0, 1.0], 8_000, rng)
@@ -105,7 +105,7 @@ def test_density_of_a_view_is_that_of_pixels():
     np.testing.assert_allclose(shares, 0.2, atol=0.02)
 
 
-def test_a_view_is_repeatable_by_its_key_and_noise_runs_along_the_ray():
+def test_a_view_depends_on_its_key_and_noise_is_along_the_ray():
     pose, radii, *_ = body()
 
     def view(frame, noise=0.0):
@@ -136,12 +136,12 @@ def test_a_view_is_repeatable_by_its_key_and_noise_runs_along_the_ray():
         (np.zeros((4, 2, 3)), [-1, 0], [0, 1], "expected .J, 3. of one frame"),
         (BONE, [-1, 0, 1], [0, 1, 1], "one entry for each of the 2 joints"),
         (BONE, [-1, -1], [0, 1], "no bone"),
-        (BONE, [-1, 5], [0, 1], "Parent 5 is not"),
+        (BONE, [-1, 5], [0, 1], "Parent 5 is not an index"),
         (BONE, [-1, 0], [0, 0], "positive radius"),
         (BONE * np.nan, [-1, 0], [0, 1], "NaN"),
         (np.zeros((2, 3)), [-1, 0], [0, 1], "sees nothing"),
     ],
 )
-def test_bad_bodies_are_refused_in_a_sentence(joints, parents, radii, message):
+def test_invalid_bodies(joints, parents, radii, message):
     with pytest.raises(InputError, match=message):
         capsules.depth_view(joints, parents, radii, 10, np.random.default_rng(0))

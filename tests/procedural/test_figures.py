@@ -1,4 +1,4 @@
-"""The figure moves as a body does, and its motions are what their names say."""
+"""The figure keeps its bones and stays on the floor, and its motions match their names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def joint(frames, name):
 
 
 def hands(frames):
-    """(track of the hand that moves most, of the other one)."""
+    """Positions of the hand that moves most, and of the other one."""
     left, right = joint(frames, "hand_left"), joint(frames, "hand_right")
     return (left, right) if np.ptp(left, 0).sum() > np.ptp(right, 0).sum() else (right, left)
 
@@ -51,18 +51,19 @@ def test_bodies_keep_their_bones_and_stay_on_the_floor(motion):
             assert np.ptp(np.linalg.norm(bone, axis=1)) < 1e-5, name
     lowest = frames[..., 1].min(axis=1)
     assert np.ptp(lowest) < (0.12 if motion == "jumping_jack" else 1e-5)
-    assert frames[..., 2].min() > 1.5 and frames[..., 2].max() < 4.8, "before the camera"
+    assert frames[..., 2].min() > 1.5, "too near the camera"
+    assert frames[..., 2].max() < 4.8, "too far from the camera"
     assert np.linalg.norm(np.diff(frames, axis=0), axis=-1).max() < 0.75, "no jumps between frames"
 
 
 @pytest.mark.parametrize(("backward", "forward"), figures.REVERSED.items())
 def test_reversed_motions_have_the_same_frames_in_reverse_order(backward, forward):
-    there, back = play(forward, seed=11), play(backward, seed=11)
-    np.testing.assert_array_equal(back, there[::-1])
-    assert not np.array_equal(back, there)
+    original, reverse = play(forward, seed=11), play(backward, seed=11)
+    np.testing.assert_array_equal(reverse, original[::-1])
+    assert not np.array_equal(reverse, original)
 
 
-def test_performances_differ_by_seed_and_subject_and_repeat_by_both():
+def test_performances_depend_on_seed_and_subject():
     first = play("wave", seed=1)
     np.testing.assert_array_equal(first, play("wave", seed=1, who=figures.subject(4)))
     assert not np.allclose(first, play("wave", seed=2))
@@ -79,15 +80,15 @@ def test_performances_differ_by_seed_and_subject_and_repeat_by_both():
         ("circle_backward", (0.415103, -0.147181, 3.292161), (0.486456, -1.036386, 2.819444)),
     ],
 )
-def test_performances_are_those_of_the_first_release(motion, hand, foot):
-    """Results on `synthetic_actions` stay comparable only while its clips stay the same."""
+def test_performances_have_not_changed(motion, hand, foot):
+    """Results on `synthetic_actions` are comparable only if its clips do not change."""
     frames = play(motion)
     np.testing.assert_allclose(joint(frames, "hand_left")[7], hand, atol=1e-5)
     np.testing.assert_allclose(joint(frames, "foot_left")[20], foot, atol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_one_way_motions_end_where_their_names_say(seed):
+def test_one_way_motions_match_their_names(seed):
     hand, other = hands(play("raise_arm", seed))
     head = joint(play("raise_arm", seed), "head")
     assert hand[0, 1] < head[0, 1] - 0.5
@@ -102,7 +103,7 @@ def test_one_way_motions_end_where_their_names_say(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_repeated_motions_do_what_their_names_say(seed):
+def test_cyclic_motions_match_their_names(seed):
     frames = play("march", seed)
     left, right = joint(frames, "knee_left")[:, 1], joint(frames, "knee_right")[:, 1]
     assert (left - right).max() > 0.15
@@ -115,20 +116,21 @@ def test_repeated_motions_do_what_their_names_say(seed):
     frames = play("kick", seed)
     ankles = np.stack([joint(frames, "ankle_left"), joint(frames, "ankle_right")])
     rise = np.ptp(ankles[..., 1], axis=1)
-    assert rise.max() > 0.25 and rise.min() < 0.06, "one leg kicks, the other stands"
+    assert rise.max() > 0.25, "one leg kicks"
+    assert rise.min() < 0.06, "the other leg stands"
     frames = play("wave", seed)
     above = [(joint(frames, f"hand_{s}") - joint(frames, f"elbow_{s}"))[:, 1] for s in SIDES]
     assert (np.max(above, axis=0) > 0.15).all(), "the forearm of the waving arm points up"
-    # The arm goes round one way only: forward, down, back, up (seen from its own side).
+    # The arm rotates in one direction only: forward, down, back, up.
     frames = play("circle_forward", seed, max_yaw=0.0)
     moving = "left" if np.ptp(joint(frames, "hand_left")[:, 1]) > 0.6 else "right"
     arm = joint(frames, f"elbow_{moving}") - joint(frames, f"shoulder_{moving}")
-    turned = np.diff(np.unwrap(np.arctan2(arm[:, 1], -arm[:, 2])))
-    assert (turned < 0).all()
-    assert turned.sum() < -2 * np.pi * 1.1
+    rotation = np.diff(np.unwrap(np.arctan2(arm[:, 1], -arm[:, 2])))
+    assert (rotation < 0).all()
+    assert rotation.sum() < -2 * np.pi * 1.1
 
 
-def test_viewpoints_stay_within_the_yaw_given():
+def test_viewpoints_stay_within_max_yaw():
     def yaw(frames):
         across = (joint(frames, "hip_left") - joint(frames, "hip_right")).mean(0)
         return np.degrees(np.arctan2(-across[2], across[0]))
@@ -151,7 +153,7 @@ def test_static_shapes_are_whole_surfaces_of_many_poses():
     assert min(heights) > 1.0
     assert max(heights) < 2.5
     assert np.ptp(heights) > 0.1
-    # No occlusion: bodies have a back, so points face all ways round the vertical.
+    # Without occlusion, bodies have points on their back too.
     front = capsules.depth_view(
         play("wave")[0], figures.PARENTS, WHO.radii, 400, np.random.default_rng(0)
     )[0]
@@ -160,8 +162,8 @@ def test_static_shapes_are_whole_surfaces_of_many_poses():
     assert len(front) == 400
 
 
-def test_unknown_motions_are_refused():
-    with pytest.raises(InputError, match="Unknown motion 'fly': use one of raise_arm"):
+def test_unknown_motions_are_errors():
+    with pytest.raises(InputError, match="Unknown motion 'fly'; use one of raise_arm"):
         figures.animate("fly", WHO, 0)
     with pytest.raises(InputError, match="at least one frame"):
         figures.animate("wave", WHO, 0, 0)

@@ -1,4 +1,4 @@
-"""Primitives against their equations, families against what they are for."""
+"""Primitives against their equations, and the diversity of families."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_box_points_lie_on_faces_in_proportion_to_their_areas():
     np.testing.assert_allclose(on.mean(0), np.array([8, 4, 2]) / 14, atol=0.02)
 
 
-def test_a_box_leans_back_and_turns_left():
+def test_rotations_of_a_box():
     edge = primitives.box((0, 0, 0), (1e-9, 2.0, 1e-9), tilt=-0.3).draw(rng(), 500)
     top = edge[edge[:, 1].argmax()]
     np.testing.assert_allclose(top / np.linalg.norm(top), (0, np.cos(0.3), -np.sin(0.3)), atol=1e-6)
@@ -58,7 +58,7 @@ def test_frustum_points_lie_on_its_surface_uniformly(low, high):
     assert open_part.area == pytest.approx(slant)
 
 
-def test_ellipsoid_and_ring_obey_their_equations():
+def test_ellipsoid_and_ring_satisfy_their_equations():
     radii = np.array([0.3, 0.5, 0.9])
     points = primitives.ellipsoid((1, 0, 0), radii).draw(rng(), 1000) - (1, 0, 0)
     np.testing.assert_allclose(np.square(points / radii).sum(1), 1, atol=1e-9)
@@ -86,7 +86,7 @@ def test_members_of_a_family_differ_and_stay_finite(family):
     np.testing.assert_array_equal(again, members[3])
 
 
-def test_families_are_told_apart_by_simple_measures():
+def test_simple_features_distinguish_the_families():
     families = objects.object_families(rng(), 12, 512)
     assert families.shape == (len(objects.FAMILIES) + 1, 12, 512, 3)
     np.testing.assert_allclose(np.linalg.norm(families, axis=-1).max(-1), 1, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Rooms: boxes hide exactly, furniture keeps clear of the figure, the camera sees surfaces."""
+"""Rooms: exact occlusion by boxes, furniture away from the figure, views of surfaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def boxes(count=4, seed=0):
 
 
 def inside(points, some):
-    """By the definition: |turned offset| below the half sides, for each of the boxes in turn."""
+    """Whether points are inside a box: the rotated offset is below the half sides."""
     result = np.zeros(points.shape[:-1], bool)
     for center, half, yaw in zip(some.centers, some.halves, some.yaws, strict=True):
         turn = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
@@ -31,14 +31,14 @@ def inside(points, some):
     return result
 
 
-def test_boxes_hide_what_a_march_along_the_ray_finds_behind_them():
+def test_occlusion_by_boxes_agrees_with_marching_along_each_ray():
     some = boxes()
     points = np.random.default_rng(1).uniform((-2, -2, 0.5), (2, 2, 5), (600, 3))
     steps = np.linspace(0.0, 1.0, 2001)[:-1, None, None] * points
     marched = inside(steps, some).any(axis=0)
     hidden = scenes.hidden_by_boxes(points, some)
     assert 0.2 < hidden.mean() < 0.9
-    assert (hidden != marched).sum() <= 3, "they differ only for rays that graze an edge"
+    assert (hidden != marched).sum() <= 3, "only rays that touch an edge may differ"
     assert not scenes.hidden_by_boxes(points, boxes(0)).any()
 
 
@@ -54,20 +54,20 @@ def test_a_view_shows_the_nearest_surfaces_of_body_floor_and_furniture():
     floor = points[sources == scenes.FLOOR]
     np.testing.assert_allclose(floor[:, 1], FLOOR, atol=1e-6)
     furniture = points[sources == scenes.FURNITURE]
-    assert not inside(furniture * 0.998, some).any(), "only faces that look at the camera"
+    assert not inside(furniture * 0.998, some).any(), "only faces toward the camera"
     assert inside(furniture * 1.002, some).mean() > 0.95
     assert not scenes.hidden_by_boxes(points, some).any()
     assert capsules.visible_from(points, JOINTS[0], figures.PARENTS, WHO.radii).all()
     bodies = sources[sources >= 0]
     assert len(bodies) > 100
     assert (figures.PARENTS[bodies] >= 0).all()
-    # Order tells nothing, so that the first points of a frame are a fair sample of it.
+    # The order is random, so the first points of a frame are a fair sample of it.
     halves = [np.mean(part == scenes.FLOOR) for part in np.array_split(sources, 2)]
     assert abs(halves[0] - halves[1]) < 0.1
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_furniture_stands_on_the_floor_and_keeps_clear_of_the_figure(seed):
+def test_furniture_stands_on_the_floor_and_does_not_touch_the_figure(seed):
     room = scenes.furnish(JOINTS, FLOOR, np.random.default_rng(seed))
     assert len(room.boxes.centers)
     bottoms = room.boxes.centers[:, 1] - room.boxes.halves[:, 1]
@@ -78,7 +78,7 @@ def test_furniture_stands_on_the_floor_and_keeps_clear_of_the_figure(seed):
     assert not inside(surface, room.boxes).any()
 
 
-def test_a_room_above_the_camera_is_refused():
+def test_a_room_above_the_camera_is_an_error():
     room = scenes.Room(1.0, (0.0, 3.0), (1.0, 1.0), boxes(0))
     rng, overhead = np.random.default_rng(0), JOINTS[0] + np.array([0, 9, 0], np.float32)
     with pytest.raises(InputError, match=r"sees only \d+ of 50 points"):

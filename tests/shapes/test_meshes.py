@@ -1,4 +1,4 @@
-"""OFF files and points uniform over a surface."""
+"""OFF files, and points sampled uniformly over a surface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(folder, text):
 
 
 @pytest.mark.parametrize("head", ["OFF\n4 1 0\n", "OFF4 1 0\n", "OFF 4 1 0\n", "OFF\n# two\n4 1\n"])
-def test_polygons_become_triangles_whatever_the_head(head, tmp_path):
+def test_polygons_become_triangles_with_any_header(head, tmp_path):
     vertices, triangles = read_off(write(tmp_path, SQUARE.replace("OFF\n4 1 0\n", head)))
     np.testing.assert_array_equal(vertices[2], [1, 1, 0])
     assert triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
@@ -49,9 +49,9 @@ def test_points_are_uniform_over_area_not_over_triangles():
         ("", "is not an OFF file"),
         ("OFF\n", "is damaged"),
         (SQUARE.replace("1 1 0", "1 one 0"), "is damaged"),
-        (SQUARE[:-10], "announces 4 vertices and 1 faces and holds 4 and 0: it is cut off"),
+        (SQUARE[:-10], "announces 4 vertices and 1 faces and holds 4 and 0; it is cut off"),
         (SQUARE.replace("4 0 1 2 3", "4 0 1 2"), "a face that lacks corners"),
-        (SQUARE.replace("4 0 1 2 3", "4 0 1 2 9"), "a face with the vertex 9, there are 4"),
+        (SQUARE.replace("4 0 1 2 3", "4 0 1 2 9"), "a face with the vertex 9, but only 4 vertices"),
         ("OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "has no faces"),
     ],
 )
@@ -66,13 +66,18 @@ def test_a_surface_without_area():
 
 
 CORNERS = [[0.5, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1e-3], [7, 7, 7]]
-FACES = [[0, 1, 2], [0, 1, 3, 2], [1, 4], [2, 3, 3]]  # A polygon, an edge, one without area.
+FACES = [
+    [0, 1, 2],
+    [0, 1, 3, 2],
+    [1, 4],
+    [2, 3, 3],
+]  # The last three: a polygon, an edge, a face without area.
 TRIANGLES = [[0, 1, 2], [0, 1, 3], [0, 3, 2], [2, 3, 3]]
 NORMAL, COLOR, PLACE = ["0", "0", "1"], ["255", "0", "10", "128"], ["0.25", "0.75"]
 FORMS = {
     "OFF": [],
     "off": [],
-    "Off": COLOR[:3],  # Colors without a word for them.
+    "Off": COLOR[:3],  # Colors without a prefix.
     "COFF": COLOR,
     "coff": ["0.1", "0.2", "0.3"],
     "NOFF": NORMAL,
@@ -92,7 +97,7 @@ HEADS = (
 
 
 @pytest.mark.parametrize(("form", "head"), [*itertools.product(FORMS, HEADS)])
-def test_every_form_of_the_format_is_read(form, head, tmp_path):
+def test_every_variant_of_the_format_is_read(form, head, tmp_path):
     path = tmp_path / "m.off"
     for color, ends, spread in itertools.product(COLORS, ("\n", "\r\n"), (False, True)):
         rows = [[*map(str, corner), *FORMS[form]] for corner in CORNERS]
@@ -127,39 +132,44 @@ def test_encodings(encoding, mark, tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("4OFF\n1 1 0\n0 0 0 1\n1 0\n", "is a 4OFF file, with vertices of other than three"),
+        ("4OFF\n1 1 0\n0 0 0 1\n1 0\n", "is a 4OFF file, whose vertices are not 3D"),
         ("C4OFF\n", "is a C4OFF file"),
-        ("nOFF\n4\n1 1 0\n", "is a nOFF file, with vertices of other than three dimensions"),
-        ("OFF BINARY\n\0\0\0\4", "is a binary OFF file, which is not read: convert it"),
+        ("nOFF\n4\n1 1 0\n", "is a nOFF file, whose vertices are not 3D"),
+        ("OFF BINARY\n\0\0\0\4", "is a binary OFF file, which is not supported; convert it"),
         ("coff  binary\n", "is a binary OFF file"),
-        (SQUARE.replace("1 1 0", "1,5 1 0"), "has the number '1,5': write decimal points"),
+        (SQUARE.replace("1 1 0", "1,5 1 0"), "has the number '1,5'; write decimal points"),
         ("OFFICE\n1 2 3\n", "is not an OFF file"),
         ("XOFF\n1 2 3\n", "is not an OFF file"),
         (SQUARE.replace("4 1 0\n", "4\n"), "is damaged .1 numbers of vertices and faces"),
         (SQUARE.replace("4 1 0\n", "4 1 0 7\n"), "is damaged .4 numbers"),
         (SQUARE.replace("4 1 0\n", "-4 1 0\n"), "is damaged .a negative number"),
         (SQUARE.replace("4 0 1", "-4 0 1"), "is damaged .a face of -4 corners"),
-        (SQUARE.replace("4 0 1 2 3", "4 0 1 2 -1"), "a face with the vertex -1, there are 4"),
+        (
+            SQUARE.replace("4 0 1 2 3", "4 0 1 2 -1"),
+            "a face with the vertex -1, but only 4 vertices",
+        ),
         (SQUARE.replace("1 1 0", "1 1"), "is damaged"),
         (SQUARE.replace("2 3\n", "2 3 red\n"), "is damaged"),
         ("OFF\n2 1 0\n0 0 0\n1 0 0\n2 0 1\n", "has no faces, so there is no surface"),
-        ("OFF\n\0", "is no text"),
+        ("OFF\n\0", "is not a text file"),
     ],
 )
-def test_what_is_not_read_is_named(text, sentence, tmp_path):
+def test_unsupported_meshes_are_named(text, sentence, tmp_path):
     with pytest.raises(InputError, match=rf"m\.off.*{sentence}"):
         read_off(write(tmp_path, text))
 
 
-def test_lines_after_the_last_face_are_said(tmp_path):
+def test_lines_after_the_last_face_are_reported(tmp_path):
     path = write(tmp_path, SQUARE + "3 0 1 2\n3 1 2 3\n")
-    with pytest.warns(UserWarning, match="m.off goes on after its 1 faces; 2 lines were left out"):
+    with pytest.warns(
+        UserWarning, match="m.off has 2 lines after its 1 faces, which were left out"
+    ):
         assert len(read_off(path)[1]) == 2
     with pytest.raises(InputError, match="is a folder or device"):
         read_off(tmp_path)
 
 
-def test_a_surface_far_from_the_origin_and_in_a_narrow_type():
+def test_a_surface_far_from_the_origin_and_in_half_precision():
     square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     triangles, far = np.array([[0, 1, 2], [0, 2, 3]]), np.array([388096.0, 3948996.0, 40.0])
     near = surface_points(square, triangles, 500, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""ModelNet40 and ShapeNet-55 in their layouts, small ones written here."""
+"""ModelNet40 and ShapeNet-55: small archives in their public layouts."""
 
 from __future__ import annotations
 
@@ -101,15 +101,15 @@ def test_modelnet40_as_text(tmp_path):
     assert load_shapes(tmp_path, split="test", partial=True).labels.tolist() == [1]
 
 
-def test_modelnet40_as_meshes_is_turned_y_up(tmp_path):
+def test_modelnet40_as_meshes_is_rotated_y_up(tmp_path):
     shapes = load_shapes(write_modelnet_off(tmp_path), num_points=500, partial=True)
     assert shapes.class_names == CLASSES
     assert shapes.labels.tolist() == [0, 0, 1]
     # The tetrahedron is three times as high along z of the file as along the others.
     assert np.ptp(shapes.points[0], axis=0).argmax() == 1
-    assert shapes.points[0, :, 1].max() > -shapes.points[0, :, 1].min(), "the tip is up"
+    assert shapes.points[0, :, 1].max() > -shapes.points[0, :, 1].min(), "the tip points up"
     assert len(load_shapes(tmp_path, split="test", partial=True).points) == 1
-    # A plain folder of meshes is left as it is.
+    # A plain folder of meshes is not rotated.
     plain = load_shapes(tmp_path / "airplane" / "train", num_points=500)
     assert np.ptp(plain.points[0], axis=0).argmax() == 2
     assert plain.class_names == ()
@@ -160,9 +160,10 @@ def test_a_missing_list_or_file_is_named(tmp_path):
         load_shapes(folder, split="test", partial=True)
     folder = write_shapenet(tmp_path / "b")
     (folder / "shapenet_pc" / "02691156-1a04.npy").unlink()
-    with pytest.raises(InputError, match=r"train\.txt names 02691156-1a04\.npy, .* is not there"):
+    with pytest.raises(InputError, match=r"train\.txt names 02691156-1a04\.npy, .* does not exist"):
         load_shapes(folder)
-    assert len(load_shapes(folder, partial=True).points) == 1
+    with pytest.warns(UserWarning, match="train.txt names 1 files that do not exist"):
+        assert len(load_shapes(folder, partial=True).points) == 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_a_missing_list_or_file_is_named(tmp_path):
         ),
     ],
 )
-def test_bad_hdf5_is_named(changes, sentence, tmp_path):
+def test_invalid_hdf5_is_named(changes, sentence, tmp_path):
     folder = write_modelnet_h5(tmp_path)
     write_h5(folder / "ply_data_train0.h5", [0, 1, 1], **changes)
     with pytest.raises(InputError, match=sentence):
@@ -208,7 +209,7 @@ def test_truncated_files_are_named(tmp_path):
         load_shapes(folder, partial=True)
 
 
-def test_bad_names_and_types_are_named(tmp_path):
+def test_invalid_names_and_types_are_named(tmp_path):
     folder = write_shapenet(tmp_path / "b")
     listed = folder / "ShapeNet-55" / "train.txt"
     np.save(folder / "shapenet_pc" / "02691156-1a04.npy", np.array(["a", "b"]))
@@ -254,7 +255,7 @@ def test_the_published_list_names_two_shapes_without_an_id(tmp_path):
 )
 def test_an_archive_in_the_only_sub_folder_is_the_same_archive(write, tmp_path):
     write(tmp_path / "a" / "unpacked")
-    # What macOS puts beside it is no second folder.
+    # Entries that macOS creates are ignored.
     (tmp_path / "a" / "__MACOSX" / "unpacked").mkdir(parents=True)
     (tmp_path / "a" / "._unpacked").write_bytes(b"")
     for split in ("train", "test"):
@@ -273,17 +274,17 @@ def test_modelnet40_as_meshes_with_links_hidden_and_misplaced_files(tmp_path):
     (train / "airplane_0002.off").rename(train / "airplane_0002.OFF")
     (train / "._airplane_0001.off").write_bytes(b"\0")
     (folder / "stray.off").write_text(TETRAHEDRON)
-    with pytest.warns(UserWarning) as said:
+    with pytest.warns(UserWarning, match="hidden entries|are not in <class>") as caught:
         shapes = load_shapes(folder, num_points=50, partial=True)
     assert shapes.class_names == CLASSES
     assert shapes.labels.tolist() == [0, 0, 1]
-    texts = " ".join(str(one.message) for one in said)
+    texts = " ".join(str(warning.message) for warning in caught)
     assert "hidden entries: 1, such as airplane/train/._airplane_0001.off" in texts
-    assert "1 meshes are not in <class>/train or <class>/test" in texts
+    assert f"1 files below {folder} are not in <class>/train or <class>/test" in texts
     assert "stray.off" in texts
 
 
-def test_lists_of_windows_and_groups_in_place_of_arrays(tmp_path):
+def test_lists_with_windows_paths_and_groups_instead_of_arrays(tmp_path):
     folder = write_modelnet_h5(tmp_path)
     (folder / "train_files.txt").write_bytes(b"data\\ply_data_train0.h5\r\nply_data_train1.h5\r\n")
     assert load_shapes(folder, num_points=4, partial=True).labels.tolist() == [0, 1, 1, 1]
@@ -293,5 +294,5 @@ def test_lists_of_windows_and_groups_in_place_of_arrays(tmp_path):
     with pytest.raises(InputError, match="train1.h5 cannot be read .*data is a group"):
         load_shapes(folder, num_points=4, partial=True)
     (folder / "ply_data_train1.h5").unlink()
-    with pytest.warns(UserWarning, match="train_files.txt names 1 files that are not there .*1.h5"):
+    with pytest.warns(UserWarning, match="train_files.txt names 1 files that do not exist .*1.h5"):
         assert load_shapes(folder, num_points=4, partial=True).labels.tolist() == [0, 1, 1]

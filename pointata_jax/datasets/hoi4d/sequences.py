@@ -2,12 +2,12 @@
 
 Layout of both (github.com/hoi4d, repositories HOI4D_ActionSeg and HOI4D_SemSeg): files `train1.h5`
 to `train4.h5` with 2,971 sequences and test files with 892; in each file the data sets `pcd`
-[S, T, N, 3], `center` [S, T, 3] (not needed here: clips get a center of their own) and the labels.
-Sequences have no names, so a sequence is known by its place: its number in the train files, or in
-the test files, taken together in their order.
+[S, T, N, 3], `center` [S, T, 3] (not read: each clip computes its own center) and the labels.
+Sequences have no names. A sequence is identified by its number, counted over all train files or
+over all test files in their order.
 
-The labels of the test files are not public. So that there is something to test on, part of the
-train files is held out, by the number of the sequence and never at random (`held_out`).
+The labels of the test files are not public. For testing, a part of the train files is held out, by
+the number of the sequence and never at random (`held_out`).
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ COUNTS = {"train": 2971, "test": 892}
 TRAIN_FILES = ("train1.h5", "train2.h5", "train3.h5", "train4.h5")
 
 HOLD_OUT_BLOCK = 25
-"""Neighbors in the files may show the same person in the same room, so they are held out in
-blocks of this many."""
+"""Number of consecutive sequences that are held out together, since neighbors in the files may show
+the same person in the same room."""
 
 _FILE_NAME = re.compile(r"(train|test)(\d*)(?:_[a-z]+)?\.h5", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """What tells the two benchmarks apart.
+    """What differs between the two benchmarks.
 
     Attributes:
       name: for messages.
-      label_key: the data set that holds the labels.
+      label_key: the HDF5 data set that holds the labels.
       per_point: whether labels are [S, T, N] rather than [S, T].
-      frames: T.
-      points: N.
+      frames: number T of frames of a sequence.
+      points: number N of points of a frame.
       num_classes: labels lie in [0, num_classes).
     """
 
@@ -68,6 +68,10 @@ class Benchmark:
             "the project page www.hoi4d.top leads to them."
         )
 
+    def label_names(self, noun: str) -> tuple[str, ...]:
+        """A name for each class, the noun and the number, as in "action 07"."""
+        return tuple(f"{noun} {number:02d}" for number in range(self.num_classes))
+
 
 ACTION_SEGMENTATION = Benchmark("HOI4D action segmentation", "label", False, 150, 2048, 19)
 SEMANTIC_SEGMENTATION = Benchmark("HOI4D semantic segmentation", "semantic", True, 300, 8192, 49)
@@ -75,13 +79,13 @@ SEMANTIC_SEGMENTATION = Benchmark("HOI4D semantic segmentation", "semantic", Tru
 
 @dataclasses.dataclass(frozen=True)
 class SequenceRef:
-    """Where a sequence is.
+    """Where a sequence is stored.
 
     Attributes:
       path: its file.
-      row: its place in the file.
+      row: its index in the file.
       part: "train" or "test", the kind of file.
-      number: its place in all files of that kind.
+      number: its index over all files of that kind.
       labeled: whether the file has labels.
     """
 
@@ -98,10 +102,10 @@ class SequenceRef:
 
 
 def held_out(number: int) -> Literal["train", "validation", "test"]:
-    """The part of the hold-out split that the `number`-th sequence of the train files belongs to.
+    """The split to which the `number`-th sequence of the train files belongs.
 
-    Blocks of `HOLD_OUT_BLOCK` sequences go, in turns of eight, to train, test, train, validation,
-    train, test, train, train: of 2,971 sequences 1,846 train, 375 validate and 750 test.
+    Blocks of `HOLD_OUT_BLOCK` sequences go, in cycles of eight, to train, test, train, validation,
+    train, test, train, train. Of 2,971 sequences, 1,846 train, 375 validate and 750 test.
     """
     block = number // HOLD_OUT_BLOCK % 8
     return "test" if block in (1, 5) else "validation" if block == 3 else "train"
@@ -112,9 +116,12 @@ def split_sequences(
 ) -> dict[str, list[SequenceRef]]:
     """The splits of a protocol.
 
-    "corrected": "train", "validation" and "test" from the train files (`held_out`), and
-    "benchmark", the test files, for a submission. "published": "train", all train files, and
-    "test", the test files, which must have labels.
+    Args:
+      found: all sequences.
+      protocol: "corrected" gives "train", "validation" and "test" from the train files
+        (`held_out`), and "benchmark", the test files, for a submission. "published" gives "train",
+        all train files, and "test", the test files, which must have labels.
+      benchmark: which of the two.
 
     Raises:
       InputError: "published" with test files that have no labels.
@@ -125,9 +132,9 @@ def split_sequences(
         without = [ref for ref in test if not ref.labeled]
         if without:
             raise InputError(
-                f"{without[0].path} has no labels ({benchmark.label_key}), and those of the test "
-                "sequences are not public: use protocol='corrected', which holds out a part of the "
-                "train files."
+                f"{without[0].path} has no labels ({benchmark.label_key}); labels of the test "
+                "sequences are not public, so use protocol='corrected', which holds out a part of "
+                "the train files."
             )
         return {"train": train, "test": test}
     names = ("train", "validation", "test")
@@ -136,10 +143,10 @@ def split_sequences(
 
 
 def find_files(folder: str | Path) -> list[Path]:
-    """The train and test files of a folder and its sub-folders, train first, by number.
+    """The train and test files of a folder and its sub-folders, train files first, by number.
 
     Raises:
-      InputError: the folder is missing, or one file name occurs twice.
+      InputError: the folder is missing, or a file name occurs twice.
     """
     walk = walk_files(folder, (".h5",), names=_FILE_NAME.fullmatch)
     walk.report(foreign=False)
@@ -160,7 +167,7 @@ def find_files(folder: str | Path) -> list[Path]:
 def find_sequences(
     folder: str | Path, benchmark: Benchmark, *, partial: bool = False
 ) -> list[SequenceRef]:
-    """All sequences of a folder, checked by what the files say about themselves.
+    """All sequences of a folder. Shapes and types are checked; values are not read.
 
     Args:
       folder: the user's copy, or a folder above it.
@@ -168,7 +175,8 @@ def find_sequences(
       partial: accept other numbers of files, sequences, frames and points.
 
     Raises:
-      InputError: files missing, cut off, of another form or number, or one file under two names.
+      InputError: files are missing or cut off, have other shapes or counts, or hold the same
+        sequences.
     """
     files = find_files(folder)
     if not files:
@@ -230,7 +238,7 @@ def read_sequence(ref: SequenceRef, benchmark: Benchmark) -> tuple[np.ndarray, n
             "{advice}.",
         ) from error
     raw = raw.reshape(points.shape[:2] if benchmark.per_point else points.shape[:1])
-    with np.errstate(invalid="ignore"):  # NaN becomes some number, which then differs.
+    with np.errstate(invalid="ignore"):  # NaN becomes an integer, which the comparison rejects.
         labels = raw.astype(np.int32)
     if (labels != raw).any() or labels.min() < 0 or labels.max() >= benchmark.num_classes:
         bad = raw[(labels != raw) | (labels < 0) | (labels >= benchmark.num_classes)][0]
@@ -261,14 +269,14 @@ def _inspect(path: Path, benchmark: Benchmark, partial: bool) -> tuple[int, bool
     """Number of sequences of a file, whether it has labels, and a digest of its first frame."""
     with _open(path) as file:
         try:
-            return _inspected(file, path, benchmark, partial)
+            return _inspect_open(file, path, benchmark, partial)
         except InputError:
             raise
         except Exception as error:
             raise unreadable(path, error) from error
 
 
-def _inspected(
+def _inspect_open(
     file: h5py.File, path: Path, benchmark: Benchmark, partial: bool
 ) -> tuple[int, bool, bytes]:
     points = _dataset(file, "pcd", path)
@@ -293,7 +301,7 @@ def _inspected(
             raise InputError(
                 f"{path}: {benchmark.label_key} has shape {labels.shape}, expected {expected}."
             )
-        # Whole numbers stored as floats are read too: `read_sequence` sees whether they are.
+        # Whole numbers stored as floats are accepted; `read_sequence` checks the values.
         check_numbers(labels, "iuf", f"labels ({benchmark.label_key})", path)  # pyright: ignore
     first = np.ascontiguousarray(points[0, 0])
     return points.shape[0], labeled, hashlib.sha256(first.tobytes()).digest()

@@ -24,14 +24,15 @@ def write_submission(
       path: file to write; `.npy` is added if it is missing.
       predictions: class of each frame, int [150], by video id of the split "benchmark"
         ("test-00000" to "test-00891").
-      num_videos, num_frames: other sizes, for a partial copy.
+      num_videos: number of test sequences, for a partial copy.
+      num_frames: number of frames of a sequence, for a partial copy.
 
     Returns:
       The path of the file.
 
     Raises:
-      InputError: a video is missing, unknown, of another length, or has a class out of range; or
-        the file cannot be written.
+      InputError: a video is missing or unknown, has another number of frames or a class out of
+        range, or the file cannot be written.
     """
     names = [f"test-{number:05d}" for number in range(num_videos)]
     missing = [name for name in names if name not in predictions]
@@ -40,7 +41,7 @@ def write_submission(
         problem, name = ("lack", missing[0]) if missing else ("hold the unknown", unknown[0])
         raise InputError(
             f"The predictions {problem} video {name!r} ({len(missing)} missing, {len(unknown)} "
-            f"unknown); the benchmark wants test-00000 to {names[-1]}, each once."
+            f"unknown); give test-00000 to {names[-1]}, each once."
         )
     rows = np.empty((num_videos, num_frames), np.int64)
     for row, name in zip(rows, names, strict=True):
@@ -48,12 +49,12 @@ def write_submission(
         if labels.shape != (num_frames,) or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(
                 f"Video {name!r}: predictions are {labels.dtype} {labels.shape}, expected integers "
-                f"({num_frames},)."
+                f"({num_frames},); give one class for each frame."
             )
         if labels.min() < 0 or labels.max() >= ACTION_SEGMENTATION.num_classes:
             raise InputError(
                 f"Video {name!r}: predicted classes reach from {labels.min()} to {labels.max()}, "
-                f"expected 0..{ACTION_SEGMENTATION.num_classes - 1}."
+                f"expected 0..{ACTION_SEGMENTATION.num_classes - 1}; give indices of the classes."
             )
         row[:] = labels
     path = Path(path)

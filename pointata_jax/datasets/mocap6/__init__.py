@@ -1,1 +1,1 @@
-"""CMU motion capture with a human label for every frame: exercise routines, dressed."""
+"""Exercise routines of CMU motion capture with a human label per frame, dressed with capsules."""

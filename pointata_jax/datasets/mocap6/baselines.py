@@ -1,11 +1,11 @@
-"""What chance and linear models reach on mocap6, leaving one trial out at a time.
+"""Majority vote and linear models on mocap6, leaving one trial out at a time.
 
-How far a linear model gets depends on what it is given, so there are three, and a result should
-name the one that it is held against:
+The accuracy of a linear model depends on its features, so there are three. A result should name the
+one that it is compared with:
 
-  linear_frame   joints of one frame: what posture alone tells;
-  linear_points  statistics of the dressed points in a window: what a model of points is given;
-  linear         statistics of the joints in a window: easier, since joints need no finding.
+  linear_frame   joints of one frame: posture without motion;
+  linear_points  statistics of the dressed points in a window: the input of a point-cloud model;
+  linear         statistics of the joints in a window: easier, since the joints are given.
 """
 
 from __future__ import annotations
@@ -36,16 +36,18 @@ def pose_features(trial: Trial) -> np.ndarray:
 
 
 def point_features(trial: Trial) -> np.ndarray:
-    """Quantiles of the coordinates `[T, 21]` of the points that the camera in front sees."""
+    """Quantiles `[T, 21]` of the coordinates of the points that the front camera sees."""
     points = dress(trial, 0, np.arange(len(trial.labels)), _POINTS).astype(np.float64)
     points -= np.median(points.reshape(-1, 3), axis=0)
     return np.moveaxis(np.quantile(points, _LEVELS, axis=1), 0, 1).reshape(len(points), -1)
 
 
 def in_windows(values: np.ndarray, *, seconds: float = WINDOW_SECONDS) -> np.ndarray:
-    """Mean, deviation and mean speed of features `[T, D]` around each frame, `[T, 3D]`.
+    """Mean, standard deviation and mean speed of features around each frame, `[T, 3D]`.
 
-    Windows are centered, and cut off at the ends of the trial.
+    Args:
+      values: features `[T, D]`.
+      seconds: length of a window. Windows are centered, and cut off at the ends of the trial.
     """
     speed = np.abs(np.diff(values, axis=0, prepend=values[:1])) * FRAME_RATE
     half = max(round(seconds * FRAME_RATE / 2), 1)
@@ -66,11 +68,16 @@ FEATURES: dict[str, Callable[[Trial], np.ndarray]] = {
     "linear_points": lambda trial: in_windows(point_features(trial)),
     "linear": lambda trial: in_windows(pose_features(trial)),
 }
-"""What each linear baseline is given, float64 `[T, D]` of a trial."""
+"""The features of each linear baseline, float64 `[T, D]` of a trial."""
 
 
 def majority(labels: np.ndarray, num_frames: int) -> np.ndarray:
-    """The most frequent of the training labels for every test frame, int64 `[num_frames]`."""
+    """The most frequent training label, repeated: int64 `[num_frames]`.
+
+    Args:
+      labels: of the training frames.
+      num_frames: number of test frames.
+    """
     return np.full(num_frames, np.bincount(labels).argmax())
 
 
@@ -78,7 +85,8 @@ def ridge(features: np.ndarray, labels: np.ndarray, test_features: np.ndarray) -
     """Labels by ridge regression on one-hot targets, int64 `[T]`; only training labels occur.
 
     Args:
-      features, labels: of the training frames, `[F, D]` and `[F]`.
+      features: of the training frames, `[F, D]`.
+      labels: of the training frames, `[F]`.
       test_features: `[T, D]`.
     """
     seen = np.unique(labels)

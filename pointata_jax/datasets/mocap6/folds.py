@@ -1,7 +1,7 @@
-"""Leave one trial out: which classes a fold has seen, and accuracy over those.
+"""Leave one trial out: the classes that occur in training, and the accuracy over those.
 
-Five trials are few: some activities occur in one trial only, so a model that has not seen that
-trial cannot know them. Their frames do not count, and a result names them.
+Some activities occur in one of the five trials only, so a model that is not trained on that trial
+cannot know them. Their frames do not count, and a result names the classes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from pointata_jax.datasets.mocap6.trials import CLASSES, Trial
 from pointata_jax.errors import InputError
+from pointata_jax.metrics.classification import accuracy_on_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,15 @@ class Fold:
 
 
 def fold(trials: Sequence[Trial], held_out: str) -> Fold:
-    """The fold that leaves `held_out` out; InputError if there is no such trial or no other one."""
+    """The fold that leaves one trial out.
+
+    Args:
+      trials: two or more.
+      held_out: name of the trial to leave out.
+
+    Raises:
+      InputError: there is no such trial, or no other one.
+    """
     names = [trial.name for trial in trials]
     if held_out not in names or len(names) < 2:
         raise InputError(
@@ -57,18 +66,18 @@ def seen_accuracy(
     """Frame accuracy over the frames whose class was seen in training.
 
     Args:
-      predictions, labels: int `[F]`, indices into `CLASSES`.
-      seen: names (`Fold.seen`) or labels (`seen_classes`) of the classes seen.
+      predictions: int `[F]`, indices into `CLASSES`.
+      labels: int `[F]`, indices into `CLASSES`.
+      seen: names (`Fold.seen`) or labels (`seen_classes`) of the classes in training.
 
     Returns:
-      `frame_accuracy` (per cent; NaN without frames), `frames` that count and `frames_lacking` that
-      do not.
+      `frame_accuracy` (per cent; NaN without frames), `frames` (number of those that count) and
+      `frames_lacking` (number of the others).
     """
     known = [CLASSES.index(name) if isinstance(name, str) else int(name) for name in seen]
-    counts = np.isin(labels, known)
-    hits = np.asarray(predictions)[counts] == np.asarray(labels)[counts]
+    accuracy, frames = accuracy_on_classes(predictions, labels, known)
     return {
-        "frame_accuracy": 100.0 * float(hits.mean()) if len(hits) else float("nan"),
-        "frames": int(counts.sum()),
-        "frames_lacking": int((~counts).sum()),
+        "frame_accuracy": accuracy,
+        "frames": frames,
+        "frames_lacking": len(labels) - frames,
     }

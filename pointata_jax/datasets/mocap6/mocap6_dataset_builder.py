@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
 from pointata_jax.datasets import streaming
+from pointata_jax.datasets.archive_builder import PartialConfigBuilder, with_partial
 from pointata_jax.datasets.mocap6 import folds, trials
 from pointata_jax.errors import InputError
 
@@ -22,12 +23,12 @@ class Mocap6Config(tfds.core.BuilderConfig):
 
     Attributes:
       held_out: the trial of the test split; all others are the train split.
-      step: one frame of this many (30 a second) goes into a video. A trial gives as many videos,
-        each beginning a frame later, so that all frames are used and tested.
-      views: cameras and builds in which a training trial is seen (`trials.camera`); a test trial is
-        seen from the front only.
+      step: a video takes every `step`-th frame of a trial (30 a second). A trial gives `step`
+        videos, each starting one frame later, so that every frame is used and tested.
+      views: number of cameras and body builds for each training trial (`trials.camera`). A test
+        trial is seen from the front only.
       num_points: points per frame.
-      partial: accept other trials than the published ones.
+      partial: accept trials other than the published ones.
     """
 
     held_out: str
@@ -45,7 +46,7 @@ class Mocap6Config(tfds.core.BuilderConfig):
                 )
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(PartialConfigBuilder, tfds.core.GeneratorBasedBuilder):
     """Five exercise routines by two people, 15 frames/s, meters; thirteen class names, nine occur.
 
     The configuration names the trial that is left out for testing. The subject of a video is the
@@ -53,68 +54,36 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Five trials, dressed."}
-    BUILDER_CONFIGS = [
-        Mocap6Config(
-            name=f"{name}{'_partial' * partial}",
-            description=f"trial {name} is left out{', any trials accepted' * partial}",
-            held_out=name,
-            partial=partial,
-        )
-        for partial in (False, True)
-        for name in trials.NUM_FRAMES
-    ]
+    BUILDER_CONFIGS = with_partial(
+        [
+            Mocap6Config(name=name, description=f"trial {name} is left out", held_out=name)
+            for name in trials.NUM_FRAMES
+        ]
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = trials.WHERE
     builder_config: Mocap6Config
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = "Exercise routines of CMU motion capture, dressed with capsules."
+    CITATION = (
+        "Fox, Hughes, Sudderth, Jordan: Joint Modeling of Multiple Time Series via the Beta "
+        "Process with Application to Motion Capture Segmentation. Annals of Applied Statistics "
+        "8(3), 2014."
+    )
+    HOMEPAGE = "https://github.com/michaelchughes/mocap6dataset"
+    LICENSE = "labels BSD-2-Clause; motion by mocap.cs.cmu.edu, NSF EIA-0196217"
     LABEL_NAMES = trials.CLASSES
-
-    def __init__(
-        self,
-        *,
-        config: str | Mocap6Config | None = None,
-        partial: bool = False,
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ) -> None:
-        """Declares the data set.
-
-        Args:
-          config: the trial to leave out, or a configuration with a name of its own.
-          partial: use a file with other trials; chooses the configuration "<trial>_partial".
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
-        """
-        if partial and not isinstance(config, Mocap6Config):
-            first = next(iter(trials.NUM_FRAMES))
-            config = f"{(config or first).removesuffix('_partial')}_partial"
-        super().__init__(config=config, file_format=file_format, **kwargs)
+    KIND = "frame"
+    DISABLE_SHUFFLING = True
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
         """The file that would be read from a data folder."""
         return [trials.find_source(data_dir)]
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Exercise routines of CMU motion capture, dressed with capsules.",
-            homepage="https://github.com/michaelchughes/mocap6dataset",
-            license="labels BSD-2-Clause; motion by mocap.cs.cmu.edu, NSF EIA-0196217",
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "frame"),
-            disable_shuffling=True,
-            citation=(
-                "Fox, Hughes, Sudderth, Jordan: Joint Modeling of Multiple Time Series via the "
-                "Beta Process with Application to Motion Capture Segmentation. Annals of Applied "
-                "Statistics 8(3), 2014."
-            ),
-        )
-
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         config = self.builder_config
         folder = streaming.manual_folder(dl_manager, trials.WHERE)
         found = trials.read_trials(folder, partial=config.partial)
-        folds.fold(found, config.held_out)  # Names the trials if this one is not among them.
+        folds.fold(found, config.held_out)  # Raises if there is no such trial.
         return {
             "train": self._generate_examples(
                 [trial for trial in found if trial.name != config.held_out], config.views
@@ -126,21 +95,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(
         self, some: Sequence[trials.Trial], views: int
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    ) -> Iterator[tuple[str, streaming.Example]]:
         config = self.builder_config
         for trial in some:
             for view in range(views):
                 for phase in range(min(config.step, len(trial.labels))):
                     frames = np.arange(phase, len(trial.labels), config.step)
                     video_id = f"{trial.name}/view{view}/from{phase}"
-                    yield (
-                        video_id,
-                        schema.make_example(
-                            trials.dress(trial, view, frames, config.num_points),
-                            video_id=video_id,
-                            subject=trial.name,
-                            labels=trial.labels[frames],
-                            num_classes=len(trials.CLASSES),
-                            kind="frame",
-                        ),
+                    example = schema.make_example(
+                        trials.dress(trial, view, frames, config.num_points),
+                        video_id=video_id,
+                        subject=trial.name,
+                        labels=trial.labels[frames],
+                        num_classes=len(trials.CLASSES),
+                        kind=self.KIND,
                     )
+                    yield video_id, example

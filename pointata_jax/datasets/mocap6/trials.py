@@ -4,7 +4,7 @@ Motion and labels are real: trials 13_29, 13_30, 13_31, 14_14 and 14_20 of the C
 Motion Capture Database (mocap.cs.cmu.edu) with the labels of Fox, Hughes, Sudderth and Jordan,
 Joint Modeling of Multiple Time Series via the Beta Process with Application to Motion Capture
 Segmentation (Annals of Applied Statistics 8(3), 2014; github.com/michaelchughes/mocap6dataset).
-The body's surface is ours: capsules around the bones, seen from one side.
+The body's surface is made here: capsules around the bones, seen from one side.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointata_jax.data.array_files import as_floats, read_arrays
+from pointata_jax.data.array_files import as_floats, check_numbers, read_arrays
 from pointata_jax.data.folder_walk import find_near
 from pointata_jax.data.rotations import axis_rotation
 from pointata_jax.errors import InputError
@@ -83,7 +83,7 @@ _JOINTS: dict[str, str] = {
     "foot_right": "rtoes",
 }
 _KEYS = ("joints", "labels", "seq_frames", "seq_name", "classes", "joint_names", "fps")
-_SEED = 0x6D36  # Sets these frames apart from those of other generators with small keys.
+_SEED = 0x6D36  # Random streams differ from those of generators with small keys.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Trial:
 
     Attributes:
       name: such as "13_29".
-      joints: `[T, 20, 3]`, float32 (float64 where the file is), the joints of `figures.SKELETON` in
+      joints: `[T, 20, 3]`, float32 or the file's float64, the joints of `figures.SKELETON` in
         meters, y up, right-handed; the person faces positive z.
       labels: int32 `[T]`, indices into `CLASSES`.
     """
@@ -104,11 +104,12 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """From where, and in which build, a trial is seen.
+    """Position of the camera, and build of the body.
 
     Attributes:
       yaw: degrees from the direction that the person mostly faces.
-      distance, height: meters from the middle of the trial and above the origin of its heights.
+      distance: meters from the middle of the trial.
+      height: meters above the origin of the trial's heights.
       girth: factor of the capsules' radii.
     """
 
@@ -119,7 +120,12 @@ class Camera:
 
 
 def camera(trial: str, view: int) -> Camera:
-    """The camera of a view: number 0 stands in front, the others elsewhere on that side."""
+    """The camera of a view. Number 0 is in front, the others are within 45 degrees of it.
+
+    Args:
+      trial: name of the trial.
+      view: number of the view.
+    """
     if not view:
         return Camera()
     rng = np.random.default_rng((_SEED, *trial.encode(), view))
@@ -136,10 +142,10 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
 
     Args:
       folder: holds `mocap6.npz`, at its top or one folder below.
-      partial: accept other trials or lengths than `NUM_FRAMES`.
+      partial: accept other trials or lengths than those of `NUM_FRAMES`.
 
     Raises:
-      InputError: no file, or a damaged or different one; the sentence names it.
+      InputError: the file is missing or damaged, or has other contents.
     """
     path = find_source(folder)
     packed = read_arrays(path, _KEYS)
@@ -149,26 +155,24 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
     joints, labels, sizes, names, classes, joint_names, rate = packed.values()
     for key in ("labels", "seq_frames", "seq_name", "classes", "joint_names"):
         if packed[key].ndim != 1:
-            raise InputError(f"{path}: {key} has shape {packed[key].shape}, expected a list.")
+            raise InputError(
+                f"{path}: {key} has shape {packed[key].shape}, expected a list; copy it again."
+            )
     if rate.size != 1 or rate.dtype.kind not in "fiu":
-        raise InputError(f"{path}: fps is {rate!r}, expected one number.")
+        raise InputError(f"{path}: fps is {rate!r}, expected one number; copy it again.")
     rate = rate.item()
-    for key, array, wanted in (
-        ("joints", joints, np.floating),
-        ("labels", labels, np.integer),
-        ("seq_frames", sizes, np.integer),
-    ):
-        if not np.issubdtype(array.dtype, wanted):
-            raise InputError(f"{path}: {key} is {array.dtype}, expected {wanted.__name__} numbers.")
+    for key, kinds in (("joints", "f"), ("labels", "iu"), ("seq_frames", "iu")):
+        check_numbers(packed[key], kinds, f"values of {key}", path)
     if tuple(str(name) for name in classes) != CLASSES or rate != FRAME_RATE:
         raise InputError(
             f"{path}: expected the classes {', '.join(CLASSES)} at {FRAME_RATE} frames a second; "
-            f"this file has {', '.join(str(name) for name in classes)} at {rate}."
+            f"this file has {', '.join(str(name) for name in classes)} at {rate}; copy it again."
         )
     order = _joint_order([str(name) for name in joint_names], path)
     if joints.ndim != 3 or joints.shape[1:] != (len(joint_names), 3):
         raise InputError(
-            f"{path}: joints have shape {joints.shape}, expected [frames, {len(joint_names)}, 3]."
+            f"{path}: joints have shape {joints.shape}, expected [frames, {len(joint_names)}, 3]; "
+            "copy it again."
         )
     if (
         len(labels) != len(joints)
@@ -179,14 +183,15 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
         raise InputError(
             f"{path}: {len(sizes)} trials of {int(sizes.sum())} frames in all do not fit "
             f"{len(names)} names, {len(joints)} frames of joints and {len(labels)} labels; the "
-            "file is damaged, copy it anew."
+            "file is damaged, copy it again."
         )
     if not np.isfinite(joints).all():
-        raise InputError(f"{path} holds NaN or infinite coordinates; copy it anew.")
+        raise InputError(f"{path} holds NaN or infinite coordinates; copy it again.")
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(CLASSES):
         bad = int(labels.min() if labels.min() < 0 else labels.max())
         raise InputError(
-            f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes."
+            f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes; "
+            "copy it again."
         )
     ends = np.cumsum(sizes)
     trials = [
@@ -197,7 +202,7 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
     ]
     found = {trial.name: len(trial.labels) for trial in trials}
     if len(found) != len(trials):
-        raise InputError(f"{path} holds a trial twice; copy it anew.")
+        raise InputError(f"{path} holds a trial twice; copy it again.")
     if found != NUM_FRAMES and not partial:
         raise InputError(
             f"{path} holds the trials (frames) {found}, the data set has {NUM_FRAMES}; complete "
@@ -207,27 +212,35 @@ def read_trials(folder: str | Path, *, partial: bool = False) -> list[Trial]:
 
 
 def find_source(folder: str | Path) -> Path:
-    """The packed file under a user's data folder."""
+    """The packed file in a user's data folder; InputError if there is none."""
     path = find_near(folder, PACKED_NAME)
     if path is not None:
         return path
     raise InputError(f"The data folder {folder} holds no {PACKED_NAME}. {WHERE}")
 
 
-def dress(trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_points: int):
-    """What the camera of a view sees of these frames, float32 `[F, N, 3]` in its coordinates.
+def dress(
+    trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_points: int
+) -> np.ndarray:
+    """The points that the camera of a view sees of these frames, float32 `[F, N, 3]`.
 
-    Meters, x to the right, y up, z away from the camera. The draw depends on trial, view and
-    number of the frame only.
+    Coordinates are those of the camera in meters: x to the right, y up, z away from it. The random
+    draw of a frame depends on trial, view and number of the frame only.
+
+    Args:
+      trial: the recording.
+      view: number of the view, see `camera`.
+      frames: numbers of F frames.
+      num_points: number N of points of a frame.
     """
-    seat = camera(trial.name, view)
+    place = camera(trial.name, view)
     middle = np.median(trial.joints[:, 0], axis=0) * [1.0, 0.0, 1.0]
     turned = (trial.joints[frames].astype(np.float64) - middle) @ axis_rotation(
-        np.deg2rad(seat.yaw), 1
+        np.deg2rad(place.yaw), 1
     ).T
-    # The camera looks back at a person who faces positive z: its right is the person's left, and
-    # depth counts the other way.
-    joints = turned * [1.0, 1.0, -1.0] + [0.0, -seat.height, seat.distance]
+    # The person faces positive z and the camera looks in the opposite direction. So x stays as it
+    # is (the camera's right is the person's left), and z changes its sign.
+    joints = turned * [1.0, 1.0, -1.0] + [0.0, -place.height, place.distance]
     bodies = figures.with_flesh(joints).astype(np.float32)
     key = (_SEED, *trial.name.encode(), view)
     return np.stack(
@@ -235,7 +248,7 @@ def dress(trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_point
             capsules.depth_view(
                 body,
                 figures.PARENTS,
-                figures.RADII * np.float32(seat.girth),
+                figures.RADII * np.float32(place.girth),
                 num_points,
                 capsules.frame_rng(*key, int(frame)),
             )[0]
@@ -247,5 +260,7 @@ def dress(trial: Trial, view: int, frames: Sequence[int] | np.ndarray, num_point
 def _joint_order(names: list[str], path: Path) -> list[int]:
     missing = [name for name in _JOINTS.values() if name not in names]
     if missing:
-        raise InputError(f"{path} has no joint {', '.join(missing)}; it has {', '.join(names)}.")
+        raise InputError(
+            f"{path} has no joint {', '.join(missing)}, only {', '.join(names)}; copy it again."
+        )
     return [names.index(_JOINTS[name]) for name in figures.SKELETON]

@@ -3,15 +3,14 @@
 - `aXX_sYY_eZZ_sdepth.bin`: the authors' files. Little-endian uint32 throughout: the number of
   frames, the width (320) and the height (240) of a map, then the maps, row by row, 0 where nothing
   is.
-- `aXX_sYY_eZZ_sdepth.npz`: what MeteorNet's converter (action_cls/preprocess_file.py of
-  github.com/xingyul/meteornet) makes of them, in `point_clouds`, and what published results rest
-  on.
+- `aXX_sYY_eZZ_sdepth.npz`: the points that MeteorNet's converter (action_cls/preprocess_file.py of
+  github.com/xingyul/meteornet) makes of these maps, in `point_clouds`. Published results use them.
 
-Both give the same points, in the order of the pixels: x right and y down of the middle of the map,
-z away from the camera, in units of the depth values. As in the converter the focal length is 280
-pixels, whatever the size of the map, and the optical center is half of width and height. (Both are
-assumptions; the camera's calibration is not published, nor is the unit.) The converter stops at a
-frame without a depth; here such frames are left out, and said.
+Both give the same points, in the order of the pixels: x to the right of and y below the middle of
+the map, z away from the camera, in units of the depth values. As in the converter the focal length
+is 280 pixels for any size of the map, and the optical center is half of width and height. (Both are
+assumptions: neither the camera's calibration nor the unit is published.) The converter stops at a
+frame without a depth. Here such frames are left out, with a warning.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ SUFFIX = "_sdepth.npz"
 MAPS_SUFFIX = "_sdepth.bin"
 
 FOCAL_LENGTH = 280.0
-"""In pixels; of MeteorNet's converter."""
+"""In pixels, as in MeteorNet's converter."""
 
 LARGEST_SIDE = 4096
 LARGEST_DEPTH = 65_535
-"""Depth cameras give 16 bits; larger numbers are no depths."""
+"""Largest value of 16 bits, which depth cameras give."""
 
 _HEADER = np.dtype(("<u4", 3))
 
@@ -59,7 +58,7 @@ def read_frames(path: str | Path) -> list[np.ndarray]:
     except OSError as error:
         raise unreadable(path, error) from None
     if not frames:
-        raise InputError(f"{path} shows nothing in any of its {empty} frames; remove it.")
+        raise InputError(f"{path} has no depth in any of its {empty} frames; remove it.")
     if empty:
         warnings.warn(
             f"{path}: {empty} of {empty + len(frames)} frames have no depth anywhere and were left "
@@ -81,18 +80,18 @@ def depth_points(depth: np.ndarray) -> np.ndarray:
 
 
 def _read_maps(file: BinaryIO, path: Path) -> tuple[list[np.ndarray], int]:
-    """The clouds of the frames that show something, and how many show nothing."""
+    """The clouds of the frames with a depth, and the number of the other frames."""
     size = os.fstat(file.fileno()).st_size
     header = file.read(_HEADER.itemsize)
     if len(header) < _HEADER.itemsize:
         raise InputError(
-            f"{path} is cut off: it has {size} bytes, its head alone 12; copy it again."
+            f"{path} is cut off: it has {size} bytes, its header alone 12; copy it again."
         )
     count, width, height = np.frombuffer(header, "<u4").tolist()
     if not count or not 1 <= width <= LARGEST_SIDE or not 1 <= height <= LARGEST_SIDE:
         raise InputError(
-            f"{path} announces {count} depth maps of {width} x {height} pixels: it is no file of "
-            "MSR-Action3D or damaged, copy it again."
+            f"{path} begins with the size of {count} depth maps of {width} x {height} pixels: it "
+            "is no file of MSR-Action3D or damaged, copy it again."
         )
     expected = _HEADER.itemsize + 4 * count * width * height
     if size != expected:

@@ -13,19 +13,20 @@ import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
 from pointata_jax.datasets import streaming
+from pointata_jax.datasets.archive_builder import PartialConfigBuilder, with_partial
 from pointata_jax.datasets.msr_action3d import depth_files, protocol, skeletons
 from pointata_jax.errors import InputError
 
 
 @dataclasses.dataclass(kw_only=True)
 class MSRAction3DConfig(tfds.core.BuilderConfig):
-    """Which half of the data set is read.
+    """Which form of the data set is read.
 
     Attributes:
-      variant: "depth" (real surface; units of the files) or "skeleton" (real motion, made surface;
-        meters).
-      num_points: points per frame of the variant "skeleton"; the depth frames keep all of theirs.
-      partial: accept another number of videos than the published one.
+      variant: "depth" (real surface; units of the files) or "skeleton" (real motion, surface of
+        capsules; meters).
+      num_points: points per frame of the variant "skeleton"; depth frames keep all their points.
+      partial: accept other numbers of videos than the published ones.
     """
 
     variant: str
@@ -42,53 +43,32 @@ class MSRAction3DConfig(tfds.core.BuilderConfig):
             raise InputError(f"num_points is {self.num_points}; a frame needs at least one point.")
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(PartialConfigBuilder, tfds.core.ShardBasedBuilder):
     """MSR-Action3D: twenty actions, cross-subject split (subjects 1 to 5 train, 6 to 10 test).
 
     The subject of a video is its number as text, such as "5".
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [
-        MSRAction3DConfig(
-            name=f"{variant}{'_partial' * partial}",
-            description=f"{text}{', any part of the data set' * partial}",
-            variant=variant,
-            partial=partial,
-        )
-        for partial in (False, True)
-        for variant, text in (
-            ("depth", "points of the depth maps, 270 train and 297 test videos"),
-            ("skeleton", "skeletons dressed with capsules, 270 train and 295 test videos"),
-        )
-    ]
+    BUILDER_CONFIGS = with_partial(
+        [
+            MSRAction3DConfig(name=variant, description=text, variant=variant)
+            for variant, text in (
+                ("depth", "points of the depth maps, 270 train and 297 test videos"),
+                ("skeleton", "skeletons dressed with capsules, 270 train and 295 test videos"),
+            )
+        ]
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = " Or, for the variant skeleton: ".join(
         (protocol.WHERE["depth"], protocol.WHERE["skeleton"])
     )
     builder_config: MSRAction3DConfig
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = "Twenty actions by ten people, performed before one depth camera."
+    CITATION = (
+        "Li, Zhang, Liu: Action Recognition Based on a Bag of 3D Points. CVPR Workshop on Human "
+        "Communicative Behavior Analysis, 2010."
+    )
     LABEL_NAMES = protocol.CLASSES
-
-    def __init__(
-        self,
-        *,
-        config: str | MSRAction3DConfig | None = None,
-        partial: bool = False,
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ) -> None:
-        """Declares the data set.
-
-        Args:
-          config: "depth" (default), "skeleton", or a configuration with a name of its own.
-          partial: use a folder whose counts are not the published ones; chooses the configuration
-            "depth_partial" or "skeleton_partial".
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
-        """
-        if partial and not isinstance(config, MSRAction3DConfig):
-            config = f"{(config or 'depth').removesuffix('_partial')}_partial"
-        super().__init__(config=config, file_format=file_format, **kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
@@ -100,17 +80,6 @@ class Builder(tfds.core.ShardBasedBuilder):
             *([packed] if packed.is_file() else []),
             *protocol.find_files(data_dir, skeletons.SUFFIX).values(),
         ]
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Twenty actions by ten people, performed before one depth camera.",
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES),
-            citation=(
-                "Li, Zhang, Liu: Action Recognition Based on a Bag of 3D Points. CVPR Workshop on "
-                "Human Communicative Behavior Analysis, 2010."
-            ),
-        )
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         config = self.builder_config
@@ -140,15 +109,12 @@ class Builder(tfds.core.ShardBasedBuilder):
             frames = skeletons.dress_recording(key, source, self.builder_config.num_points)
         else:
             frames = depth_files.read_frames(source)
-        yield (
-            key.video_id,
-            schema.make_example(
-                frames,
-                video_id=key.video_id,
-                subject=str(key.subject),
-                labels=key.label,
-                num_classes=len(protocol.CLASSES),
-            ),
+        yield schema.make_example(
+            frames,
+            video_id=key.video_id,
+            subject=str(key.subject),
+            labels=key.label,
+            num_classes=len(protocol.CLASSES),
         )
 
 

@@ -1,4 +1,4 @@
-"""What is fixed about MSR-Action3D: names of classes and recordings, split, published counts.
+"""The protocol of MSR-Action3D: names of classes and recordings, split, published counts.
 
 Li, Zhang, Liu: Action Recognition Based on a Bag of 3D Points. CVPR Workshops (CVPR4HB), 2010.
 """
@@ -67,7 +67,13 @@ _NAME = re.compile(r"a(\d+)_s(\d+)_e(\d+)")
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Recording:
-    """Name of one recording; all numbers count from 1 as in the data set."""
+    """Name of one recording; numbers count from 1 as in the data set.
+
+    Attributes:
+      action: 1 to 20.
+      subject: 1 to 10.
+      trial: repetition by the same subject.
+    """
 
     action: int
     subject: int
@@ -90,7 +96,17 @@ class Recording:
 
 
 def recording(action: int, subject: int, trial: int, where: str | Path) -> Recording:
-    """The recording with these numbers; InputError, naming `where`, if it cannot exist."""
+    """The recording with these numbers.
+
+    Args:
+      action: number of the action.
+      subject: number of the subject.
+      trial: number of the repetition.
+      where: the file, for the error.
+
+    Raises:
+      InputError: the data set has no such action or subject.
+    """
     if not 1 <= action <= len(CLASSES) or not 1 <= subject <= NUM_SUBJECTS:
         raise InputError(
             f"{where}: action {action}, subject {subject} is not in MSR-Action3D, which has "
@@ -102,7 +118,9 @@ def recording(action: int, subject: int, trial: int, where: str | Path) -> Recor
 def find_files(folder: str | Path, suffix: str) -> dict[Recording, Path]:
     """The files `aXX_sYY_eZZ<suffix>` in a folder and its sub-folders, in order of recording.
 
-    Names are compared without regard to case.
+    Args:
+      folder: where to search.
+      suffix: end of the names; capital and small letters are the same.
 
     Raises:
       InputError: the folder is missing, or holds a recording twice.
@@ -122,7 +140,16 @@ def find_files(folder: str | Path, suffix: str) -> dict[Recording, Path]:
 
 
 def check_counts(recordings: Iterable[Recording], variant: str, where: str | Path) -> None:
-    """Raises InputError unless these are as many recordings as the complete data set has."""
+    """Checks the number of recordings of each split.
+
+    Args:
+      recordings: all recordings that were found.
+      variant: a key of `COUNTS`.
+      where: where they were found, for the error.
+
+    Raises:
+      InputError: the complete data set has another number.
+    """
     splits = [recording.split for recording in recordings]
     counts = {split: splits.count(split) for split in COUNTS[variant]}
     if counts != COUNTS[variant]:

@@ -13,21 +13,26 @@ import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
 from pointata_jax.datasets import streaming
+from pointata_jax.datasets.archive_builder import ArchiveBuilder
 from pointata_jax.datasets.ntu_rgbd import protocol as ntu
 from pointata_jax.datasets.ntu_rgbd import videos
 from pointata_jax.errors import InputError
 
 FRAME_STEP = 2
-"""Only every second frame is kept: the published clips begin at even frames and take every second
-one, so they never see the others. In records, neighbors are two sensor frames apart."""
+"""Every second frame is kept. The published clips begin at even frames and take every second one,
+so they never use the others. In records, neighboring frames are two sensor frames apart."""
 
 POINTS_PER_FRAME = 2048
-"""As many as the published clips have."""
+"""Points of a frame of the published clips."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class NTUConfig(tfds.core.BuilderConfig):
-    """Which data set and which split: one of `protocol.VARIANTS`."""
+    """Which data set and which split.
+
+    Attributes:
+      variant: one of `protocol.VARIANTS`.
+    """
 
     variant: str
 
@@ -35,17 +40,18 @@ class NTUConfig(tfds.core.BuilderConfig):
         ntu.dataset_of(self.variant)
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(ArchiveBuilder):
     """NTU RGB+D: 60 or 120 actions, split by person, camera or setup.
 
-    x is to the right, y down and z away from the camera: in meters where the folder holds the depth
-    maps, in units of the files where it holds converted ones (`videos`). The subject of a video is
-    the number of its performer as text, such as "5".
+    x is to the right, y down and z away from the camera. Units are meters where the folder holds
+    depth maps, and those of the files where it holds converted points (`videos`). The subject of a
+    video is the number of its performer as text, such as "5".
 
-    Protocol "corrected" takes the focal length of the camera for depth maps, and keeps at most
-    `points_per_frame` points of a frame, drawn by the name of the video: some 60 GB of records for
-    ntu60. "published" takes the converter's focal length and keeps all points, so that each clip
-    is drawn anew from whole frames; that takes several times the space.
+    Protocol "corrected" uses the focal length of the camera for depth maps, and keeps at most
+    `points_per_frame` points of a frame. They are drawn with a seed from the name of the video. The
+    records of ntu60 take some 60 GB. Protocol "published" uses the converter's focal length and
+    keeps all points, so that each clip samples from whole frames; the records take several times
+    the space.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -55,33 +61,27 @@ class Builder(tfds.core.ShardBasedBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = ntu.WHERE
     builder_config: NTUConfig
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = "Actions of one or two people, as point clouds of depth maps."
+    HOMEPAGE = "https://rose1.ntu.edu.sg/dataset/actionRecognition"
+    CITATION = (
+        "Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity "
+        "Analysis. CVPR 2016. Liu, Shahroudy, Perez, Wang, Duan, Kot: NTU RGB+D 120: A Large-Scale "
+        "Benchmark for 3D Human Activity Understanding. IEEE TPAMI, 2019."
+    )
 
-    def __init__(
-        self,
-        *,
-        partial: bool = False,
-        protocol: streaming.Protocol = "corrected",
-        points_per_frame: int = POINTS_PER_FRAME,
-        file_format: str = "array_record",
-        **kwargs: Any,
-    ):
+    def __init__(self, *, points_per_frame: int = POINTS_PER_FRAME, **kwargs: Any):
         """Declares the data set.
 
         Args:
-          partial: use another number of videos than the published one.
-          protocol: "corrected" or "published", see the class.
-          points_per_frame: of protocol "corrected".
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `config` (one of `protocol.VARIANTS`), `data_dir` and others of tfds.
+          points_per_frame: largest number of points that protocol "corrected" keeps of a frame.
+          **kwargs: those of `ArchiveBuilder`; `config` is one of `protocol.VARIANTS`.
         """
         if points_per_frame < 1:
             raise InputError(f"points_per_frame must be at least 1, it is {points_per_frame}.")
-        self._partial = partial
-        self._limit, self._focal_length = None, videos.PUBLISHED_FOCAL_LENGTH
-        if streaming.check_protocol(protocol) == "corrected":
-            self._limit, self._focal_length = points_per_frame, videos.FOCAL_LENGTH
-        super().__init__(file_format=file_format, **kwargs)
+        super().__init__(**kwargs)
+        corrected = self._protocol == "corrected"
+        self._max_points = points_per_frame if corrected else None
+        self._focal_length = videos.FOCAL_LENGTH if corrected else videos.PUBLISHED_FOCAL_LENGTH
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
@@ -93,20 +93,10 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _dataset(self) -> str:
         return ntu.dataset_of(self.builder_config.variant)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Actions of one or two people, as point clouds of depth maps.",
-            homepage="https://rose1.ntu.edu.sg/dataset/actionRecognition",
-            features=schema.video_features(
-                self.COLUMNS, ntu.CLASSES[: ntu.NUM_CLASSES[self._dataset]]
-            ),
-            citation=(
-                "Shahroudy, Liu, Ng, Wang: NTU RGB+D: A Large Scale Dataset for 3D Human Activity "
-                "Analysis. CVPR 2016. Liu, Shahroudy, Perez, Wang, Duan, Kot: NTU RGB+D 120: A "
-                "Large-Scale Benchmark for 3D Human Activity Understanding. IEEE TPAMI, 2019."
-            ),
-        )
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Class names in label order: 60 or 120."""
+        return ntu.CLASSES[: ntu.NUM_CLASSES[self._dataset]]
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         folder = streaming.manual_folder(dl_manager, ntu.WHERE)
@@ -140,18 +130,16 @@ class Builder(tfds.core.ShardBasedBuilder):
             focal_length=self._focal_length,
         )
         rng = np.random.default_rng(zlib.crc32(key.video_id.encode()))
-        yield (
-            key.video_id,
-            schema.make_example(
-                [self._draw(frame, rng) for frame in frames],
-                video_id=key.video_id,
-                subject=str(key.performer),
-                labels=key.label,
-                num_classes=ntu.NUM_CLASSES[self._dataset],
-            ),
+        yield schema.make_example(
+            [self._draw(frame, rng) for frame in frames],
+            video_id=key.video_id,
+            subject=str(key.performer),
+            labels=key.label,
+            num_classes=ntu.NUM_CLASSES[self._dataset],
         )
 
     def _draw(self, frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        if self._limit is None or len(frame) <= self._limit:
+        """At most `points_per_frame` points of a frame, in their order."""
+        if self._max_points is None or len(frame) <= self._max_points:
             return frame
-        return frame[np.sort(rng.choice(len(frame), self._limit, replace=False))]
+        return frame[np.sort(rng.choice(len(frame), self._max_points, replace=False))]

@@ -140,7 +140,7 @@ CLASSES: tuple[str, ...] = (
 )
 """In the data set's order: action A001 is label 0. NTU RGB+D 60 has the first sixty."""
 
-# Performers of the training halves of the cross-subject protocols.
+# Performers of the training splits of the cross-subject protocols.
 _TRAIN_60 = frozenset((1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38))
 _TRAIN_120 = _TRAIN_60 | frozenset(
     (45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96))
@@ -160,8 +160,8 @@ COUNTS: dict[str, dict[str, int]] = {
     "ntu60_cross_subject": {"train": 40_320, "test": 16_560},
     "ntu60_cross_view": {"train": 37_920, "test": 18_960},
 }
-"""Videos of the two halves as published. (For 120 classes the published halves leave out videos
-with a damaged skeleton, which point clouds do not need; so only their sum is asserted.)"""
+"""Videos of the two splits as published. For 120 classes the published splits leave out videos with
+a damaged skeleton. Point clouds need no skeleton, so only the sum is checked there."""
 
 FILE_SUFFIX = ".npz"
 LIST_NAMES = {"ntu60": "ntu60.list", "ntu120": "ntu120.list"}
@@ -179,7 +179,15 @@ _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Recording:
-    """Name of one video; all numbers count from 1 as in the data set."""
+    """Name of one video; numbers count from 1 as in the data set.
+
+    Attributes:
+      setup: place and height of the cameras, 1 to 32.
+      camera: 1 to 3.
+      performer: 1 to 106.
+      replication: 1 or 2.
+      action: 1 to 120.
+    """
 
     setup: int
     camera: int
@@ -216,7 +224,15 @@ class Recording:
 
 
 def parse_name(name: str, where: str | Path) -> Recording:
-    """The recording that a name stands for; InputError, naming `where`, if it cannot exist."""
+    """The recording of a name.
+
+    Args:
+      name: such as "S001C002P003R002A013"; capital and small letters are the same.
+      where: the file or line, for the error.
+
+    Raises:
+      InputError: the name has another form, or a number is too large.
+    """
     match = _NAME.fullmatch(name)
     numbers = [int(number) for number in match.groups()] if match else []
     limits = (32, 3, 106, 2, 120)
@@ -259,7 +275,7 @@ def find_videos(folder: str | Path) -> dict[Recording, Path]:
 
 
 def _walk(folder: str | Path, suffix: str) -> Walk:
-    """Files outside the folders of videos, whose millions of images are not looked at."""
+    """Files outside the folders of videos, which are not entered: they hold millions of images."""
     return walk_files(folder, (suffix,), enter=lambda name: not _NAME.fullmatch(name))
 
 
@@ -268,10 +284,14 @@ def _video_name(name: str) -> str:
 
 
 def find_list(folder: str | Path, dataset: str) -> Path | None:
-    """The list of the videos of "ntu60" or "ntu120" in a folder or below, if there is one.
+    """The list of the videos of a data set in a folder and its sub-folders, if there is one.
+
+    Args:
+      folder: where to search.
+      dataset: "ntu60" or "ntu120".
 
     Raises:
-      InputError: there are several, and they differ.
+      InputError: there are several lists, and they differ.
     """
     wanted = LIST_NAMES[dataset]
     found = [path for path in _walk(folder, wanted).files if path.name.lower() == wanted]
@@ -282,21 +302,30 @@ def find_list(folder: str | Path, dataset: str) -> Path | None:
 
 
 def read_list(path: Path, dataset: str) -> dict[Recording, int]:
-    """Videos and their numbers of frames from a list of lines `SsssCcccPpppRrrrAaaa frames`.
+    """Numbers of frames by video, from a list of lines `SsssCcccPpppRrrrAaaa frames`.
+
+    Args:
+      path: the list.
+      dataset: "ntu60" or "ntu120".
 
     Raises:
-      InputError: a line of another form, a video listed twice or of the other data set.
+      InputError: a line has another form, or a video is listed twice or belongs to the other data
+        set.
     """
     found: dict[Recording, int] = {}
     for number, line in numbered_lines(path, comments=("#",)):
         where, words = f"{path}, line {number}", line.split()
         if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
-            raise InputError(f"{where} is not of the form 'SsssCcccPpppRrrrAaaa frames'.")
+            raise InputError(
+                f"{where} is not of the form 'SsssCcccPpppRrrrAaaa frames'; copy the list again."
+            )
         key = parse_name(words[0], where)
         if key in found:
-            raise InputError(f"{where} lists {key.video_id} a second time.")
+            raise InputError(f"{where} lists {key.video_id} a second time; copy the list again.")
         if key.action > NUM_CLASSES[dataset]:
-            raise InputError(f"{where}: {key.video_id} does not belong to {dataset}.")
+            raise InputError(
+                f"{where}: {key.video_id} does not belong to {dataset}; copy the list again."
+            )
         found[key] = int(words[1])
     return found
 
@@ -309,7 +338,14 @@ def select_videos(
     *,
     partial: bool = False,
 ) -> list[Recording]:
-    """The videos of "ntu60" or "ntu120" among those of a folder, which may hold both.
+    """The videos of one data set among those of a folder, which may hold both data sets.
+
+    Args:
+      files: videos of the folder.
+      listed: videos of the list of the data set, if there is one.
+      dataset: "ntu60" or "ntu120".
+      where: the folder, for errors.
+      partial: use an incomplete copy.
 
     Raises:
       InputError: videos are missing, unless `partial`.
@@ -347,7 +383,16 @@ def select_videos(
 
 
 def check_counts(keys: Iterable[Recording], variant: str, where: str | Path) -> None:
-    """InputError unless the halves of the split are as large as published."""
+    """Checks the number of videos of the two splits.
+
+    Args:
+      keys: the videos.
+      variant: one of `VARIANTS`.
+      where: the folder, for the error.
+
+    Raises:
+      InputError: the published splits have other sizes.
+    """
     splits = [key.split(variant) for key in keys]
     expected = COUNTS.get(variant)
     counts = {split: splits.count(split) for split in ("train", "test")}

@@ -1,9 +1,9 @@
-"""Reads one video of NTU RGB+D: the masked depth maps themselves, or points made of them before.
+"""Reads one video of NTU RGB+D: the masked depth maps, or the points of a converter.
 
 - `SsssCcccPpppRrrrAaaa/` with `MDepth-00000001.png` …: the public archive, 16-bit images of 512 ×
-  424 depths in millimeters, 0 where nothing is. Points come out in meters.
-- `SsssCcccPpppRrrrAaaa.npz` with `data`, an object array of clouds: what the public converter
-  depth2point4ntu.py makes of that. Points come out as they are: meters / 65.535, with x and y too
+  424 depths in millimeters, 0 where nothing is. Points are returned in meters.
+- `SsssCcccPpppRrrrAaaa.npz` with `data`, an object array of clouds: the output of the public
+  converter depth2point4ntu.py. Points are returned as they are: meters / 65.535, with x and y too
   large by 365.456 / 280.
 """
 
@@ -20,10 +20,10 @@ from pointata_jax.datasets.depth_images import read_depth_image
 from pointata_jax.errors import InputError
 
 FOCAL_LENGTH = 365.456
-"""Of the Kinect v2's depth camera, in pixels (the default calibration of libfreenect2)."""
+"""Focal length of the Kinect v2's depth camera, in pixels (default calibration of libfreenect2)."""
 
 PUBLISHED_FOCAL_LENGTH = 280.0
-"""What the public converter takes, the value that MeteorNet picked for another camera."""
+"""Focal length in the public converter: the value that MeteorNet uses for another camera."""
 
 _IMAGES = "MDepth-*.png"
 
@@ -41,7 +41,11 @@ def list_images(folder: Path) -> list[Path]:
 def depth_points(depth: np.ndarray, focal_length: float = FOCAL_LENGTH) -> np.ndarray:
     """Points float32 [n, 3] of the pixels of a depth map [H, W] that have a depth.
 
-    x is right and y down of the middle of the image, z away from the camera, in units of the map.
+    x is to the right of and y below the middle of the image, z is away from the camera.
+
+    Args:
+      depth: the map; its unit is that of the points.
+      focal_length: in pixels.
     """
     rows, columns = np.nonzero(depth)
     z = depth[rows, columns].astype(np.float64)
@@ -58,12 +62,14 @@ def read_video(
     expected_frames: int | None,
     focal_length: float = FOCAL_LENGTH,
 ) -> Sequence[np.ndarray]:
-    """Every `step`-th frame of a video, as arrays [n, 3]: float32, or float64 where files are.
+    """Every `step`-th frame of a video, as arrays [n, 3].
+
+    Points of depth maps are float32; for npz files see `object_arrays.read_frames`.
 
     Args:
       path: a folder of depth maps, or an npz file.
-      step: distance of the frames that are kept.
-      expected_frames: how many there are in all, where a list says so.
+      step: distance between the frames that are kept.
+      expected_frames: number of frames of the video according to a list, if there is one.
       focal_length: for depth maps, in pixels.
 
     Raises:

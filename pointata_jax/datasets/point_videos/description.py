@@ -1,4 +1,4 @@
-"""What all videos of a user's folder share: kind of label, columns and classes, checked."""
+"""The description of a user's folder: kind of label, columns and classes, checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Description:
       kind: what carries a label, "clip", "frame" or "point".
       columns: names of the values of a point, x, y, z first.
       classes: class names in label order.
-      from_file: whether `dataset.json` says so; else every npz file has to.
+      from_file: whether `dataset.json` gives columns and classes. If not, every npz file must.
     """
 
     kind: schema.Kind
@@ -33,18 +33,27 @@ class Description:
 
 
 def read_description(path: Path) -> Description:
-    """Reads a `dataset.json`; InputError, naming it, if it is none."""
+    """Reads a `dataset.json`; InputError, naming it, if it is not valid."""
     try:
         values = json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no valid JSON ({error}).") from None
+        raise InputError(f"{path} is no valid JSON ({error}); correct it.") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold one object with kind, columns and classes.")
     return checked({"columns": list(schema.COORDINATES)} | values, path, from_file=True)
 
 
 def checked(values: Mapping[str, Any], path: Path, *, from_file: bool) -> Description:
-    """The description with these entries; InputError, naming `path`, if they make none."""
+    """The description with these entries.
+
+    Args:
+      values: kind, columns and classes.
+      path: the file that they come from, for errors.
+      from_file: whether that file is a `dataset.json`.
+
+    Raises:
+      InputError: an entry is missing, unknown or not valid; the sentence names `path`.
+    """
     keys = ("kind", "columns", "classes")
     unknown = sorted(set(values) - set(keys))
     missing = sorted(set(keys) - set(values))
@@ -54,7 +63,7 @@ def checked(values: Mapping[str, Any], path: Path, *, from_file: bool) -> Descri
     if values["kind"] not in KINDS:
         raise InputError(f"{path}: kind is {values['kind']!r}, use one of {', '.join(KINDS)}.")
     columns = _names(values["columns"], "columns", path)
-    # Some programs write the coordinates in capitals; other names are the user's own.
+    # Some programs write the coordinates in capitals. Other names are kept as they are.
     lower = tuple(name.lower() for name in columns[:3])
     columns = lower + columns[3:] if lower == schema.COORDINATES else columns
     try:
@@ -66,7 +75,7 @@ def checked(values: Mapping[str, Any], path: Path, *, from_file: bool) -> Descri
 
 
 def _names(names: Any, key: str, path: Path) -> tuple[str, ...]:
-    """Names without blanks around them, which do not survive in the prepared records."""
+    """Names without blanks around them, since the prepared records do not keep those."""
     good = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
     stripped = tuple(name.strip() for name in names) if good else ()
     if (
@@ -82,7 +91,7 @@ def _names(names: Any, key: str, path: Path) -> tuple[str, ...]:
 
 
 def _how_to_reorder(columns: Sequence[str]) -> str:
-    """The sentence that follows when the coordinates are there but not in front."""
+    """How to bring the coordinates to the front, as a sentence; empty where one is missing."""
     lower = [name.lower() for name in columns]
     if not set(schema.COORDINATES) <= set(lower):
         return ""

@@ -1,4 +1,4 @@
-"""The folder of a user's own videos: what is where, with every fault named by its file.
+"""The layout of a folder of a user's own videos; every error names the file at fault.
 
     my_data/
       dataset.json            {"kind": "clip", "columns": ["x", "y", "z"], "classes": ["wave", …]}
@@ -7,33 +7,34 @@
       validation/…            optional
 
 Instead of the folders train, validation and test there may be list files `train.txt`,
-`validation.txt` and `test.txt`: one path of an npz file per line, relative to the folder; the
-ending may be left out, and lines that begin with # are comments. Where a list is, it decides. Only
-the train split is needed for training. Folders and lists may also be called training, valid, val,
-dev or testing, and capital letters do not matter. A file is in one split only. Links are followed
-and hidden entries left out (`pointata_jax.data.folder_walk`); npz files that lie elsewhere are not
-read, and a warning says so.
+`validation.txt` and `test.txt`: one path of an npz file per line, relative to the folder. The
+ending may be left out, and lines that begin with # are comments. A list has precedence over the
+folder of its split. Only the train split is needed for training. Folders and lists may also be
+called training, valid, val, dev or testing, in capital or small letters. A file is in one split
+only. Links are followed and hidden entries left out (`pointata_jax.data.folder_walk`). npz files
+elsewhere are not read, and a warning names them.
 
 An npz file holds
 
     points        numbers [ΣN, C], the points of all frames after each other, or padded [T, N, C]
-    frame_sizes   integers [T], points of each frame, at least 1; may be left out for padded points
-                  that are all real, else the first frame_sizes[t] points of frame t count
+    frame_sizes   integers [T], points of each frame, at least 1; of padded points, the first
+                  frame_sizes[t] of frame t are real, or all where frame_sizes is left out
     label         integer, of the whole video (kind "clip"), or
     frame_labels  integers [T] (kind "frame"), or
     point_labels  integers [ΣN], or padded as the points are [T, N] (kind "point")
     video_id      text, optional: the path of the file without its ending is the default
-    subject       text or number, optional: who performs; the video's name is the default
+    subject       text or number, optional: the performer; the video's name is the default
 
-The first three columns are x, y, z, with a fixed unit and axes of the user's choice; further ones
-(color, intensity, velocity …) can be used as channels. Numbers may be of any real type; where
-coordinates lie far from the origin, as those of maps do, each video is moved before it is stored
-(`pointata_jax.data.precision`). Points may also be an array with fields of the columns' names.
+The first three columns are x, y, z, in any unit and axes that are the same for all videos. Further
+columns (color, intensity, velocity …) can be used as channels. Numbers may be of any real type.
+Where coordinates are far from the origin, as map coordinates are, each video is moved before it is
+stored (`pointata_jax.data.precision`). Points may also be an array with fields of the columns'
+names.
 
-Labels count from 0 in the order of the classes, or are the classes' names; a frame or point may
-also have -1: neither trained on nor scored. Where there is no `dataset.json`, the npz files must
-carry `classes` and, if there are more than three columns, `columns`; the kind follows from the
-name of the labels.
+Labels count from 0 in the order of the classes, or are the classes' names. A frame or point may
+also have the label -1: it is neither trained on nor scored. Where there is no `dataset.json`, the
+npz files must hold `classes` and, if there are more than three columns, `columns`. The kind then
+follows from the name of the labels.
 """
 
 from __future__ import annotations
@@ -78,8 +79,16 @@ _TOP_FILES = frozenset((DESCRIPTION, *(f"{name}.txt" for name in _SPLIT_NAMES)))
 
 
 @dataclasses.dataclass(frozen=True)
-class _Top:
-    """What lies directly in a data folder."""
+class _Entries:
+    """The entries right in a data folder.
+
+    Attributes:
+      description: `dataset.json`.
+      lists: list files, by split.
+      folders: folders of splits, by split.
+      loose: npz files.
+      others: other folders.
+    """
 
     description: Path | None
     lists: dict[str, Path]
@@ -89,21 +98,20 @@ class _Top:
 
 
 def describe(folder: str | Path) -> Description:
-    """Reads `dataset.json`, or else the first training file; InputError if neither tells enough."""
+    """Reads `dataset.json`, or else the first training file; InputError if neither is complete."""
     folder = Path(folder)
-    path = _top(folder).description
+    path = _entries(folder).description
     if path is not None:
         return descriptions.read_description(path)
     path = folder / DESCRIPTION
     first = find_files(folder)["train"][0]
     keys = ("points", "columns", "classes")
-    arrays, held = video_files.read_arrays(first, keys)
-    kinds = [kind for kind in KINDS if schema.label_field(kind) in held]
+    arrays, names = video_files.read_arrays(first, keys), video_files.array_names(first)
+    kinds = [kind for kind in KINDS if schema.label_field(kind) in names]
     if len(kinds) != 1 or "classes" not in arrays:
         raise InputError(
-            f"{first} does not say what the data are: write {path} with kind, columns and "
-            "classes, or put `classes` and one of `label`, `frame_labels`, `point_labels` into "
-            "every npz file."
+            f"{first} does not describe the data: write {path} with kind, columns and classes, or "
+            "put `classes` and one of `label`, `frame_labels`, `point_labels` into every npz file."
         )
     points = arrays.get("points")
     columns: list[str] | None = list(schema.COORDINATES)
@@ -129,38 +137,38 @@ def find_files(folder: str | Path) -> dict[str, list[Path]]:
         file twice or one that is not there.
     """
     folder = Path(folder)
-    top = _top(folder)
+    entries = _entries(folder)
     found: dict[str, list[Path]] = {}
     for split in SPLITS:
-        if split in top.lists:
-            found[split] = _read_list(top.lists[split])
-        elif split in top.folders:
-            walk = walk_files(top.folders[split], [_SUFFIX])
+        if split in entries.lists:
+            found[split] = _read_list(entries.lists[split])
+        elif split in entries.folders:
+            walk = walk_files(entries.folders[split], [_SUFFIX])
             if not walk.files:
                 raise InputError(
-                    f"The folder {top.folders[split]} holds no npz file. {walk.sentence()} {WHERE}"
+                    f"The folder {walk.folder} holds no npz file. {walk.sentence()} {WHERE}"
                 )
             walk.report(stacklevel=2)
             found[split] = list(walk.files)
     if "train" not in found:
         raise InputError(
-            f"{folder} has neither a folder train nor a list train.txt{_what_else(top)}. {WHERE}"
+            f"{folder} has neither a folder train nor a list train.txt{_hint(entries)}. {WHERE}"
         )
     _check_apart(found)
     return found
 
 
 def source_files(folder: str | Path) -> list[Path]:
-    """Every file that decides what the data are; warns of npz files that are not read."""
+    """Every file that the records depend on; warns of npz files that are not read."""
     folder = Path(folder)
-    top, found = _top(folder), find_files(folder)
-    texts = [top.description] if top.description else []
+    entries, found = _entries(folder), find_files(folder)
+    texts = [entries.description] if entries.description else []
     videos = [path for files in found.values() for path in files]
-    _report_unread(folder, top, videos)
-    return [*texts, *top.lists.values(), *videos]
+    _report_unread(folder, entries, videos)
+    return [*texts, *entries.lists.values(), *videos]
 
 
-def _top(folder: Path) -> _Top:
+def _entries(folder: Path) -> _Entries:
     if not folder.is_dir():
         raise InputError(f"The data folder {folder} does not exist. {WHERE}")
     walk = walk_files(
@@ -182,7 +190,7 @@ def _top(folder: Path) -> _Top:
         split = _SPLIT_NAMES.get(path.name.lower())
         others.append(path) if split is None else _enter_once(folders, split, path)
     lists = {name: path for name, path in named.items() if name != DESCRIPTION}
-    return _Top(named.get(DESCRIPTION), lists, folders, tuple(loose), tuple(others))
+    return _Entries(named.get(DESCRIPTION), lists, folders, tuple(loose), tuple(others))
 
 
 def _enter_once(found: dict[str, Path], name: str, path: Path) -> None:
@@ -195,38 +203,41 @@ def _enter_once(found: dict[str, Path], name: str, path: Path) -> None:
     found[name] = path
 
 
-def _what_else(top: _Top) -> str:
-    """What may have been meant, where there is no train split."""
-    for path in top.others:
+def _hint(entries: _Entries) -> str:
+    """Where training videos may be, for the error about a missing train split."""
+    for path in entries.others:
         if any(_SPLIT_NAMES.get(inner.name.lower()) == "train" for inner in _folders_in(path)):
             return f", but {path} has: give that folder"
-    if top.loose:
-        return (
-            f", but {len(top.loose)} npz files that lie in no split: move them into train and test"
-        )
+    if entries.loose:
+        count = len(entries.loose)
+        return f", but {count} npz files that are in no split: move them into train and test"
     return ""
 
 
 def _folders_in(path: Path) -> tuple[Path, ...]:
     try:
         return sub_folders(path)
-    except InputError:  # Not one of ours to complain about.
+    except (
+        InputError
+    ):  # The folder is only searched for a hint; that it cannot be read is no error.
         return ()
 
 
 def _check_apart(found: dict[str, list[Path]]) -> None:
-    """InputError if a file is in two splits, under whatever names."""
+    """InputError if a file is in two splits, also under two names."""
     seen: dict[str, tuple[str, Path]] = {}
     for split, (path, real) in (
         (split, pair) for split, files in found.items() for pair in _with_real(files)
     ):
         other, first = seen.setdefault(real, (split, path))
         if other != split and first == path:
-            raise InputError(f"{path} is in the {other} and in the {split} split.")
+            raise InputError(
+                f"{path} is in the {other} and in the {split} split; remove it from one."
+            )
         if other != split:
             raise InputError(
                 f"{path}, in the {split} split, is the same file as {first} of the {other} split, "
-                "by a link: a video is in one split only."
+                "by a link; remove one, since a video is in one split only."
             )
 
 
@@ -242,12 +253,12 @@ def _with_real(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
             yield path, os.path.join(parents[path.parent], path.name)
 
 
-def _report_unread(folder: Path, top: _Top, videos: list[Path]) -> None:
+def _report_unread(folder: Path, entries: _Entries, videos: list[Path]) -> None:
     """Warns of npz files in the folder that belong to no split."""
     read = {real for _, real in _with_real(videos)}
-    listed = [path for split, path in top.folders.items() if split in top.lists]
-    unread = list(top.loose)
-    for place in (*top.others, *listed):
+    listed = [path for split, path in entries.folders.items() if split in entries.lists]
+    unread = list(entries.loose)
+    for place in (*entries.others, *listed):
         try:
             unread += walk_files(place, [_SUFFIX]).files
         except InputError:  # Broken links and closed folders matter only where videos are read.
@@ -275,7 +286,9 @@ def _read_list(path: Path) -> list[Path]:
             continue
         where = f"{path}, line {number}"
         if file is None:
-            raise InputError(f"{where}: there is no npz file {line!r} in {path.parent}.")
+            raise InputError(
+                f"{where}: there is no npz file {line!r} in {path.parent}; correct the line."
+            )
         inside = _inside(file, path.parent)
         if inside is None:
             raise InputError(
@@ -285,7 +298,7 @@ def _read_list(path: Path) -> list[Path]:
         ((_, real),) = _with_real([inside])
         if real in files:
             same = "" if files[real] == inside else f" ({files[real]} is the same file)"
-            raise InputError(f"{where} names {line!r} a second time{same}.")
+            raise InputError(f"{where} names {line!r} a second time{same}; remove the line.")
         files[real] = inside
     if not files:
         raise InputError(f"{path} names no files: write one path per line, or remove it.")
@@ -294,7 +307,7 @@ def _read_list(path: Path) -> list[Path]:
 
 def _listed_file(path: Path, line: str) -> Path | None:
     """The npz file that a line of a list means, if it is there."""
-    # What is written comes first: names may hold #, backslashes and letters in either Unicode form.
+    # The line as it stands is tried first: names may hold #, backslashes and either Unicode form.
     spellings = [line, line.split(" #")[0].rstrip(), line.split("\t#")[0].rstrip()]
     spellings += [text.replace("\\", "/") for text in spellings]
     spellings += [unicodedata.normalize(form, t) for form in ("NFC", "NFD") for t in spellings]
@@ -307,8 +320,8 @@ def _listed_file(path: Path, line: str) -> Path | None:
 
 
 def _inside(file: Path, folder: Path) -> Path | None:
-    """The same file by a path below the folder, or None if it lies outside."""
-    # Links stay as they are named: what they lead to may lie anywhere.
+    """A path of the file below the folder, or None if the file is outside."""
+    # Links are not resolved at first: their targets may be anywhere.
     plain = Path(os.path.normpath(file))
     for root in (Path(os.path.normpath(folder)), Path(os.path.realpath(folder))):
         if plain.is_relative_to(root):
@@ -318,7 +331,7 @@ def _inside(file: Path, folder: Path) -> Path | None:
 
 
 def _coordinates_first(names: Iterable[str]) -> list[str]:
-    """The names of fields with x, y, z in front; fields have names, so their order is free."""
+    """The names of fields with x, y, z in front; a structured array may have them in any order."""
     lower = {name.lower(): name for name in names}
     first = [lower[name] for name in schema.COORDINATES if name in lower]
     return first + [name for name in names if name not in first]

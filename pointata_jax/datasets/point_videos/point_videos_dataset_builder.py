@@ -14,7 +14,7 @@ from pointata_jax.datasets.point_videos import layout, video_files
 from pointata_jax.errors import InputError
 
 SHARD_BYTES = 2**28
-"""Files of about so many bytes share a record file."""
+"""Bytes of npz files that share a record file, about."""
 
 
 class Builder(tfds.core.ShardBasedBuilder):
@@ -33,7 +33,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Declares the data set.
 
         Args:
-          source: the user's folder; needed here because it decides what the features are.
+          source: the user's folder. The builder needs it at once, because it decides the features.
           file_format: of the prepared records; the default needs no TensorFlow.
           **kwargs: `data_dir` (of the records) and others of tfds.
         """
@@ -45,7 +45,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     @classmethod
     def options_for(cls, data_dir: str | Path) -> dict[str, Any]:
-        """Keyword arguments that a data folder implies."""
+        """Keyword arguments of the builder for a data folder."""
         return {"source": str(data_dir)}
 
     @staticmethod
@@ -65,7 +65,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         )
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        del dl_manager  # The folder is known already.
+        del dl_manager  # The constructor has taken the folder.
         files = layout.find_files(self._source)
         video_files.check_video_ids(self._source, files)
         return streaming.split_shards(
@@ -77,19 +77,18 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _make_examples(self, paths: Iterable[Path]) -> Iterator[streaming.Example]:
         for path in paths:
-            example = video_files.read_video(path, self._source, self._description)
-            yield example["video_id"], example
+            yield video_files.read_video(path, self._source, self._description)
 
 
 def shards(paths: Sequence[Path]) -> list[list[Path]]:
     """Files in order, in groups of about `SHARD_BYTES`; a larger file is a group of its own."""
     groups: list[list[Path]] = []
-    held = 0
+    total = 0
     for path in paths:
         size = path.stat().st_size
-        if not groups or held + size > SHARD_BYTES:
+        if not groups or total + size > SHARD_BYTES:
             groups.append([])
-            held = 0
+            total = 0
         groups[-1].append(path)
-        held += size
+        total += size
     return groups

@@ -1,50 +1,59 @@
-"""Reads one npz file of a user's videos; every fault is a sentence that names the file."""
+"""Reads one npz file of a user's videos; every error names the file."""
 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pointata_jax.data import schema
-from pointata_jax.data.file_faults import unreadable
+from pointata_jax.data import array_files, schema
 from pointata_jax.datasets.point_videos.description import Description
 from pointata_jax.errors import InputError
 
 LARGEST_RECORD = 2**31 - 2**20
-"""Bytes of a video; what tfds stores has a limit of 2 GiB."""
+"""Largest size of a video in bytes; a record of tfds has a limit of 2 GiB."""
 
-_POINTER = b"version https://git-lfs"
+_DAMAGED = (
+    "{path} cannot be read ({why}); it is cut off, damaged, or holds Python objects, as lists of "
+    "frames of different lengths are: write it again with numpy.savez, all points after each other "
+    "and frame_sizes beside them."
+)
 
 
 def read_video(path: Path, folder: str | Path, description: Description) -> dict[str, Any]:
     """One file as an example of the schema (`schema.video_features`).
 
+    Args:
+      path: the npz file.
+      folder: the user's folder, to which the default name of the video is relative.
+      description: that of the folder.
+
     Raises:
-      InputError: anything wrong with it, in one sentence that names the file.
+      InputError: the file cannot be read, or contradicts the description or itself.
     """
     field = schema.label_field(description.kind)
     keys = ("points", "frame_sizes", field, "video_id", "subject", "columns", "classes")
-    arrays, held = read_arrays(path, keys)
+    arrays = read_arrays(path, keys)
     for key in ("points", field):
         if key not in arrays:
             raise InputError(
                 f"{path} lacks {key!r}, which videos with a label per {description.kind} need; "
-                f"it holds {', '.join(held) or 'nothing'}."
+                f"it holds {', '.join(array_names(path)) or 'nothing'}."
             )
     _check_own_names(arrays, description, path)
     name = _video_name(arrays, path, folder)
     points = _columns_of(arrays["points"], description.columns, path)
     if not np.issubdtype(points.dtype, np.number) or np.iscomplexobj(points):
-        raise InputError(f"{path}: points is {points.dtype}, expected real numbers.")
+        raise InputError(f"{path}: points is {points.dtype}, expected real numbers; convert it.")
     sizes = arrays.get("frame_sizes")
     if sizes is not None:
         sizes = _vector(_integers(sizes, "frame_sizes", path))
     labels = _labels(arrays[field], field, description, path)
-    points, sizes, labels = _flat(points, sizes, labels, description, path)
+    points, sizes, labels = _without_padding(points, sizes, labels, description, path)
     if description.kind == "clip" and labels.shape == sizes.shape and sizes.size > 1:
         raise InputError(
             f"{path}: label has one value for each of the {len(sizes)} frames: labels have shape "
@@ -68,18 +77,17 @@ def read_video(path: Path, folder: str | Path, description: Description) -> dict
     total = sum(value.nbytes for value in example.values() if isinstance(value, np.ndarray))
     if total > LARGEST_RECORD:
         raise InputError(
-            f"{path} is a video of {total / 2**30:.2f} GiB in memory, and one may have "
+            f"{path} is a video of {total / 2**30:.2f} GiB in memory, more than the limit of "
             f"{LARGEST_RECORD / 2**30:.2f}: cut it into several videos."
         )
     return example
 
 
 def check_video_ids(folder: str | Path, files: Mapping[str, Sequence[Path]]) -> None:
-    """InputError if two files, of whatever splits, are the same video by their `video_id`."""
+    """InputError if two files of any splits have the same `video_id`."""
     seen: dict[str, Path] = {}
     for path in (path for part in files.values() for path in part):
-        arrays, _ = read_arrays(path, ("video_id",))
-        name = _video_name(arrays, path, folder)
+        name = _video_name(read_arrays(path, ("video_id",)), path, folder)
         if name in seen:
             raise InputError(
                 f"{seen[name]} and {path} are both the video {name!r}; give each its own video_id."
@@ -87,45 +95,32 @@ def check_video_ids(folder: str | Path, files: Mapping[str, Sequence[Path]]) -> 
         seen[name] = path
 
 
-def read_arrays(path: Path, keys: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Those of the arrays `keys` that an npz file holds, and the names of all that it holds.
+def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those of the arrays `keys` that an npz file holds.
 
     Raises:
-      InputError: the file cannot be read, is none, or holds Python objects there.
+      InputError: the file cannot be read, is no npz file, or holds Python objects there.
     """
-    try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise InputError(f"{path} is a single array, expected an npz file of several.")
-        with file:
-            arrays = {key: file[key] for key in keys if key in file.files}
-            for key, array in arrays.items():
-                if not isinstance(array, np.ndarray):
-                    raise ValueError(f"{key} is no array")
-            return arrays, list(file.files)
-    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise error if isinstance(error, InputError) else unreadable(path, error) from None
-    except MemoryError:
-        raise InputError(
-            f"{path} cannot be read, its arrays are larger than the free memory: cut the video "
-            "into several."
-        ) from None
-    except Exception as error:  # What NumPy and zipfile raise for damage is not documented.
-        if _is_pointer(path):
-            raise InputError(
-                f"{path} cannot be read: it is a pointer of Git LFS and not the file itself; run "
-                "git lfs pull."
-            ) from None
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{path} cannot be read ({why}); it is cut off, damaged, or holds Python objects, as "
-            "lists of frames of different lengths are: write it again with numpy.savez, all points "
-            "after each other and frame_sizes beside them."
-        ) from None
+    return array_files.read_arrays(path, keys, damaged=_DAMAGED)
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of all arrays of an npz file that `read_arrays` can read."""
+    with zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def text(arrays: Mapping[str, np.ndarray], key: str, path: Path) -> str:
-    """A text or number of a file as text; "" where it is missing or empty."""
+    """A text or number of a file as text; "" where it is missing or empty.
+
+    Args:
+      arrays: the arrays of the file.
+      key: name of the array.
+      path: the file, for errors.
+
+    Raises:
+      InputError: the array is not one text or finite number.
+    """
     value = arrays.get(key)
     if value is None:
         return ""
@@ -133,15 +128,25 @@ def text(arrays: Mapping[str, np.ndarray], key: str, path: Path) -> str:
     if isinstance(item, float):
         item = int(item) if item.is_integer() else item if np.isfinite(item) else None
     if item is None:
-        raise InputError(f"{path}: {key} must be one text or number, it is {value!r}.")
+        raise InputError(f"{path}: {key} must be one text or number, it is {value!r}; save one.")
     return _decoded(item).strip()
 
 
 def names(array: np.ndarray, key: str, path: Path) -> list[str]:
-    """A list of names from a file."""
+    """A list of names from a file.
+
+    Args:
+      array: the names, text.
+      key: name of the array, for errors.
+      path: the file, for errors.
+
+    Raises:
+      InputError: the array is not a list of text.
+    """
     if array.ndim != 1 or array.dtype.kind not in "US":
         raise InputError(
-            f"{path}: {key} must be a list of names, it is {array.dtype} of shape {array.shape}."
+            f"{path}: {key} must be a list of names, it is {array.dtype} of shape {array.shape}; "
+            "save a list of text."
         )
     return [_decoded(name).strip() for name in array.tolist()]
 
@@ -149,7 +154,7 @@ def names(array: np.ndarray, key: str, path: Path) -> list[str]:
 def _check_own_names(
     arrays: Mapping[str, np.ndarray], description: Description, path: Path
 ) -> None:
-    """InputError if a file has other columns or classes than its data set, or lacks them."""
+    """InputError if columns or classes of a file differ from the data set's, or are missing."""
     for key, wanted in (("columns", description.columns), ("classes", description.classes)):
         if key in arrays:
             own = names(arrays[key], key, path)
@@ -157,7 +162,8 @@ def _check_own_names(
                 own = [name.lower() for name in own[:3]] + own[3:]
             if tuple(own) != wanted:
                 raise InputError(
-                    f"{path}: its {key} {own} differ from those of the data set, {list(wanted)}."
+                    f"{path}: its {key} {own} differ from those of the data set, {list(wanted)}; "
+                    "give all files the same."
                 )
         elif not description.from_file and (key == "classes" or len(wanted) > 3):
             if key == "columns" and arrays["points"].dtype.names:
@@ -171,7 +177,7 @@ def _check_own_names(
 def _video_name(arrays: Mapping[str, np.ndarray], path: Path, folder: str | Path) -> str:
     own = text(arrays, "video_id", path)
     name = path.relative_to(folder).with_suffix("").as_posix()
-    # File names are bytes; those that are no UTF-8 cannot be stored as text.
+    # File names are bytes. Those that are not UTF-8 cannot be stored as text unless escaped.
     return own or os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
@@ -196,7 +202,7 @@ def _columns_of(points: np.ndarray, columns: Sequence[str], path: Path) -> np.nd
     if missing:
         raise InputError(
             f"{path}: points have the fields {', '.join(points.dtype.names)}, but no "
-            f"{missing[0]!r}, which is a column of the data set."
+            f"{missing[0]!r}, which is a column of the data set; add it."
         )
     return np.stack([points[fields[name]] for name in columns], axis=-1)
 
@@ -212,15 +218,15 @@ def _integers(array: np.ndarray, key: str, path: Path) -> np.ndarray:
 
 
 def _labels(array: np.ndarray, key: str, description: Description, path: Path) -> np.ndarray:
-    """Labels as integers; those that are names of classes become their numbers."""
+    """Labels as integers; names of classes become indices."""
     if array.dtype.kind in "US":
         numbers = {name: number for number, name in enumerate(description.classes)}
         found = [numbers.get(_decoded(name).strip(), -1) for name in array.reshape(-1).tolist()]
         if -1 in found:
-            strange = _decoded(array.reshape(-1)[found.index(-1)].item())
+            unknown = _decoded(array.reshape(-1)[found.index(-1)].item())
             raise InputError(
-                f"{path}: {key} holds {strange!r}, which is none of the classes "
-                f"{_listed(description.classes)}."
+                f"{path}: {key} holds {unknown!r}, which is none of the classes "
+                f"{_quoted(description.classes)}; correct it."
             )
         array = np.array(found, np.int32).reshape(array.shape)
     array = _integers(array, key, path)
@@ -230,7 +236,7 @@ def _labels(array: np.ndarray, key: str, description: Description, path: Path) -
 
 
 def _vector(array: np.ndarray) -> np.ndarray:
-    """A row or column, as tables and other languages save a list, as the list."""
+    """Arrays [1, n] and [n, 1] as [n]: tables and other languages save lists in these forms."""
     return array.reshape(-1) if array.ndim == 2 and 1 in array.shape else array
 
 
@@ -240,20 +246,18 @@ def _check_range(labels: np.ndarray, description: Description, path: Path) -> No
     if not labels.size or (labels.min() >= lowest and labels.max() < count):
         return
     bad = int(labels.min() if labels.min() < lowest else labels.max())
-    also = (
-        "" if description.kind == "clip" else f", and {schema.IGNORED} is for what does not count"
-    )
+    also = "" if description.kind == "clip" else f", and {schema.IGNORED} is for labels to ignore"
     raise InputError(
         f"{path}: label {bad} is outside 0..{count - 1}; labels count from 0 in the order of the "
-        f"classes {_listed(description.classes)}{also}."
+        f"classes {_quoted(description.classes)}{also}."
     )
 
 
-def _listed(classes: Sequence[str]) -> str:
+def _quoted(classes: Sequence[str]) -> str:
     return ", ".join(map(repr, classes[:12])) + (", …" if len(classes) > 12 else "")
 
 
-def _flat(
+def _without_padding(
     points: np.ndarray,
     sizes: np.ndarray | None,
     labels: np.ndarray,
@@ -272,7 +276,8 @@ def _flat(
     if points.ndim == 2:
         if sizes is None:
             raise InputError(
-                f"{path}: points [ΣN, C] of all frames need frame_sizes [T] to be told apart."
+                f"{path} lacks frame_sizes [T], which divide the points [ΣN, C] into frames; add "
+                "them."
             )
         return points, sizes, _vector(labels) if of_points else labels
     frames, padded = points.shape[:2]
@@ -285,7 +290,7 @@ def _flat(
     if sizes is None and points.dtype.kind == "f" and np.isnan(points).any():
         raise InputError(
             f"{path}: padded points hold NaN and there are no frame_sizes: if NaN fills up frames, "
-            "save how many points of each frame are real; else clean the file."
+            "save how many points of each frame are real, else remove the NaN."
         )
     real = np.arange(padded) < counts[:, None]
     if of_points:
@@ -296,15 +301,7 @@ def _flat(
             labels = _vector(labels)
         else:
             raise InputError(
-                f"{path}: point_labels have shape {labels.shape}, expected {(frames, padded)} as "
-                f"the points or {(total,)} without padding."
+                f"{path}: point_labels have shape {labels.shape}; save {(frames, padded)}, as the "
+                f"points, or {(total,)} without padding."
             )
     return points[real], counts, labels
-
-
-def _is_pointer(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_POINTER)) == _POINTER
-    except OSError:
-        return False

@@ -10,18 +10,15 @@ import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
 from pointata_jax.datasets import streaming
+from pointata_jax.datasets.archive_builder import VideoBuilder
 from pointata_jax.datasets.radhar import recordings as radhar
 from pointata_jax.errors import InputError
 
 REPOSITORY = "https://github.com/nesl/RadHAR"
 COMMIT = "e09a066a2ff9bf121008c538c2d4fa3261c0a5a6"
-CITATION = (
-    "Singh, Sandha, Garcia, Srivastava: RadHAR: Human Activity Recognition from Point Clouds "
-    "Generated through a Millimeter-wave Radar. mmNets 2019."
-)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(VideoBuilder, tfds.core.GeneratorBasedBuilder):
     """RadHAR (Singh et al., mmNets 2019): five activities, sparse radar points, 30 frames/s.
 
     Splits are the authors' folders: by recording, not by person, since persons are not
@@ -30,8 +27,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = radhar.WHERE
+    DESCRIPTION = "Millimeter-wave radar point clouds of five human activities."
+    HOMEPAGE = REPOSITORY
+    LICENSE = "BSD-3-Clause"
+    CITATION = (
+        "Singh, Sandha, Garcia, Srivastava: RadHAR: Human Activity Recognition from Point Clouds "
+        "Generated through a Millimeter-wave Radar. mmNets 2019."
+    )
     COLUMNS = radhar.COLUMNS
     LABEL_NAMES = radhar.CLASSES
+    DISABLE_SHUFFLING = True
 
     def __init__(
         self,
@@ -39,7 +44,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         partial: bool = False,
         download: bool = False,
         base_url: str = REPOSITORY,
-        file_format: str = "array_record",
         **kwargs: Any,
     ):
         """Declares the data set.
@@ -48,29 +52,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           partial: use a tree or file whose counts are not the published ones.
           download: fetch the public archive instead of reading the manual folder.
           base_url: where the repository is; the archive is `base_url/archive/<commit>.zip`.
-          file_format: of the prepared records; the default needs no TensorFlow.
-          **kwargs: `data_dir` and others of tfds.
+          **kwargs: those of `VideoBuilder`.
         """
         self._partial = partial
         self._download = download
         self._base_url = base_url.rstrip("/")
-        super().__init__(file_format=file_format, **kwargs)
+        super().__init__(**kwargs)
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
         """The files that would be read from a data folder."""
         return radhar.source_files(radhar.find_source(data_dir))
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Millimeter-wave radar point clouds of five human activities.",
-            homepage=REPOSITORY,
-            license="BSD-3-Clause",
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES),
-            disable_shuffling=True,
-            citation=CITATION,
-        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         if self._download:
@@ -99,17 +91,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             archive = Path(dl_manager.download(url))
         except Exception as error:
             raise InputError(
-                f"{url} could not be fetched ({error}); fetch it by hand, unpack it into the data "
-                "folder and leave out the download."
+                f"{url} could not be fetched ({error}); download it by hand, unpack it into the "
+                "data folder and leave out the flag for the download."
             ) from error
         try:
-            # Made anew by the server on request, so there is no checksum of the whole to compare.
+            # The server makes the archive on request, so the whole file has no fixed checksum.
             radhar.check_archive(archive)
         except InputError as error:
-            # Else the next try would take it from the cache, or compare with tfds' note about it.
+            # The next try must neither take it from the cache nor compare with tfds' record of it.
             archive.unlink()
             archive.with_name(f"{archive.name}.INFO").unlink(missing_ok=True)
-            raise InputError(f"What came from {url} cannot be used: {error} Try again.") from None
+            raise InputError(f"The file from {url} cannot be used: {error} Try again.") from None
         return archive
 
     def _check(self, names: list, where: str) -> None:
@@ -118,16 +110,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(
         self, recordings: Iterable[radhar.Recording]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    ) -> Iterator[tuple[str, streaming.Example]]:
         for recording in recordings:
-            yield (
-                recording.video_id,
-                schema.make_example(
-                    recording.points,
-                    frame_sizes=recording.frame_sizes,
-                    video_id=recording.video_id,
-                    subject=recording.name,
-                    labels=recording.label,
-                    num_classes=len(radhar.CLASSES),
-                ),
+            example = schema.make_example(
+                recording.points,
+                frame_sizes=recording.frame_sizes,
+                video_id=recording.video_id,
+                subject=recording.name,
+                labels=recording.label,
+                num_classes=len(radhar.CLASSES),
             )
+            yield recording.video_id, example

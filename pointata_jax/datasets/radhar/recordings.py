@@ -3,22 +3,21 @@
 Layout of the public repository (github.com/nesl/RadHAR): `Data/{Train,Test}/<class>/<name>.txt`.
 A text file is a radar log: one block of `key: value` lines per point, blocks ended by `---`. Points
 are counted from zero within a radar frame by `point_id`, so a new frame begins wherever the
-number does not grow. Time stamps are of no use for that: frames arrive in pairs, and now and then a
-stamp is a second too small.
+number does not increase. Time stamps do not divide frames: frames arrive in pairs, and some stamps
+are a second too small.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pointata_jax.data.array_files import read_arrays
+from pointata_jax.data.array_files import check_numbers, read_arrays
 from pointata_jax.data.folder_walk import find_near, sub_folders, walk_files
 from pointata_jax.data.text_files import plain_bytes, read_content
 from pointata_jax.errors import InputError
@@ -78,8 +77,14 @@ class Recording:
 def parse_text(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Points `[ΣN, 5]` and frame sizes `[T]` of one text file.
 
-    A block that stops in the middle at the very end of the file (the logger was interrupted) is
-    left out; anywhere else it is an InputError that names the file and the point.
+    An incomplete block at the very end of the file, where the logger was interrupted, is left out.
+
+    Args:
+      content: of the file.
+      name: of the file, for errors.
+
+    Raises:
+      InputError: a block is incomplete elsewhere, a value is no number, or there is no point.
     """
     found = _FIELD_LINE.findall(content)
     width = len(_FIELDS)
@@ -107,9 +112,12 @@ def parse_text(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_source(folder: str | Path) -> Path:
-    """The folder that holds Train and Test, or the packed file, under a user's data folder.
+    """The folder that holds Train and Test, or the packed file, in a user's data folder.
 
-    The text tree wins where both are present, because it is complete.
+    Where both are present, the folder is used, because it is complete.
+
+    Raises:
+      InputError: the folder is missing, or holds neither.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -125,7 +133,7 @@ def find_source(folder: str | Path) -> Path:
 
 
 def source_files(source: Path) -> list[Path]:
-    """The files that `find_source`'s answer stands for, sorted."""
+    """The files of a result of `find_source`, sorted."""
     if not source.is_dir():
         return [source]
     return [path for split in ("test", "train") for path in _split_files(source, split)]
@@ -139,20 +147,11 @@ def read_tree(tree: Path, split: str) -> Iterator[Recording]:
 
 
 def _split_files(tree: Path, split: str) -> list[Path]:
-    """The text files in the folders of the classes, sorted; says what lies elsewhere."""
+    """The text files in the folders of the classes, sorted; warns of text files elsewhere."""
     folder = tree / SPLIT_FOLDERS[split]
     walk = walk_files(folder, (".txt",))
     walk.report(foreign=False)
-    files = [path for path in walk.files if len(path.relative_to(folder).parts) == 2]
-    others = sorted(set(walk.files) - set(files))
-    if others:
-        warnings.warn(
-            f"{len(others)} text files are not right in a folder of a class of {folder} and were "
-            f"left out, such as {others[0]}.",
-            UserWarning,
-            stacklevel=1,
-        )
-    return files
+    return walk.files_in_place(lambda place: len(place) == 1, "<class>/")
 
 
 def tree_names(tree: Path) -> list[PurePosixPath]:
@@ -161,12 +160,12 @@ def tree_names(tree: Path) -> list[PurePosixPath]:
 
 
 def archive_names(archive: Path) -> list[PurePosixPath]:
-    """The same for the repository's zip archive."""
+    """`Train/<class>/<name>.txt` of every recording in the repository's zip archive."""
     return [PurePosixPath(*member.parts[-3:]) for member in _members(archive)]
 
 
 def read_archive(archive: Path, split: str) -> Iterator[Recording]:
-    """The recordings of one split straight from the repository's zip archive."""
+    """The recordings of one split, read from the repository's zip archive."""
     with zipfile.ZipFile(archive) as opened:
         for member in _members(archive):
             if member.parts[-3] == SPLIT_FOLDERS[split]:
@@ -175,14 +174,16 @@ def read_archive(archive: Path, split: str) -> Iterator[Recording]:
 
 
 def check_archive(archive: Path) -> None:
-    """InputError unless the file is a zip archive whose every member has its own checksum."""
+    """InputError unless the file is a zip archive and all members match their checksums."""
     try:
         with zipfile.ZipFile(archive) as opened:
             damaged = opened.testzip()
     except Exception as error:
-        raise InputError(f"{archive.name} is not a whole zip archive ({error}).") from None
+        raise InputError(
+            f"{archive.name} is not a complete zip archive ({error}); download it again."
+        ) from None
     if damaged is not None:
-        raise InputError(f"{archive.name} is damaged at {damaged}.")
+        raise InputError(f"{archive.name} is damaged at {damaged}; download it again.")
 
 
 def _members(archive: Path) -> list[PurePosixPath]:
@@ -206,7 +207,9 @@ def _from_text(content: bytes, path: PurePosixPath, split: str) -> Recording:
 
 def _class_index(name: str, path: str) -> int:
     if name.lower() not in CLASSES:
-        raise InputError(f"{path}: {name!r} is none of the classes {', '.join(CLASSES)}.")
+        raise InputError(
+            f"{path}: {name!r} is none of the classes {', '.join(CLASSES)}; remove this folder."
+        )
     return CLASSES.index(name.lower())
 
 
@@ -219,8 +222,8 @@ def check_text_counts(names: Iterable[PurePosixPath], where: str) -> None:
                 (path.parts[-3], path.parts[-2].lower()) == (folder, label) for path in names
             ):
                 raise InputError(
-                    f"{where} has no recording in {folder}/{label}; the tree is not complete. "
-                    "Copy it again, or set partial=True to use what is there."
+                    f"{where} has no recording in {folder}/{label} and is not complete. Copy it "
+                    "again, or set partial=True to use what is there."
                 )
     if len(names) != PUBLISHED_RECORDINGS:
         raise InputError(
@@ -240,7 +243,8 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
       partial: accept other numbers of recordings than those of the known packed file.
 
     Raises:
-      InputError: damaged or cut off, arrays missing or at odds, other counts.
+      InputError: the file is damaged or cut off, lacks arrays, has arrays that contradict each
+        other, or has other counts.
     """
     packed = read_arrays(
         path,
@@ -249,34 +253,34 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
     )
     missing = [key for key in _PACKED_KEYS if key not in packed]
     if missing:
-        raise InputError(f"{path} lacks an array: {missing[0]}.")
+        raise InputError(f"{path} lacks the array {missing[0]}; copy it again.")
     points, frame_start, frames, label, is_test, names, classes = packed.values()
     for key, array in packed.items():
         if key != "points" and array.ndim != 1:
-            raise InputError(f"{path}: {key} has shape {array.shape}, expected a list.")
+            raise InputError(
+                f"{path}: {key} has shape {array.shape}, expected a list; copy it again."
+            )
     if is_test.dtype.kind not in "biu":
-        raise InputError(f"{path}: seq_split is {is_test.dtype}, expected true or false.")
+        raise InputError(
+            f"{path}: seq_split is {is_test.dtype}, expected true or false; copy it again."
+        )
     is_test, classes = is_test.astype(bool), tuple(str(name) for name in classes)
     if classes != CLASSES:
-        raise InputError(f"{path}: the classes are {classes}, expected {CLASSES}.")
-    for key, array, wanted in (
-        ("points", points, np.floating),
-        ("frame_start", frame_start, np.integer),
-        ("seq_frames", frames, np.integer),
-        ("seq_label", label, np.integer),
-    ):
-        if not np.issubdtype(array.dtype, wanted):
-            raise InputError(
-                f"{path}: {key} is {array.dtype}, expected {wanted.__name__} numbers; it was not "
-                "packed as this data set is, copy it again."
-            )
+        raise InputError(f"{path}: the classes are {classes}, expected {CLASSES}; copy it again.")
+    check_numbers(points, "f", "values of points", path)
+    for key in ("frame_start", "seq_frames", "seq_label"):
+        check_numbers(packed[key], "iu", f"values of {key}", path)
     if len(label) and not 0 <= label.min() <= label.max() < len(CLASSES):
         bad = int(label.min() if label.min() < 0 else label.max())
         raise InputError(
-            f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes."
+            f"{path}: label {bad} is outside 0..{len(CLASSES) - 1}, the range of the classes; "
+            "copy it again."
         )
     if points.ndim != 2 or points.shape[1] != len(COLUMNS):
-        raise InputError(f"{path}: points have shape {points.shape}, expected [P, {len(COLUMNS)}].")
+        raise InputError(
+            f"{path}: points have shape {points.shape}, expected [P, {len(COLUMNS)}]; copy it "
+            "again."
+        )
     ends = np.r_[frame_start[1:], len(points)]
     first = np.r_[0, np.cumsum(frames)]
     lengths = {len(frames), len(label), len(is_test), len(names)}
@@ -287,9 +291,7 @@ def read_packed(path: Path, *, partial: bool = False) -> list[Recording]:
         or frame_start[:1].any()
         or (np.diff(np.r_[0, frame_start, len(points)]) < 0).any()
     ):
-        raise InputError(
-            f"{path}: its arrays do not belong together; it is damaged, copy it again."
-        )
+        raise InputError(f"{path}: its arrays contradict each other; it is damaged, copy it again.")
     for split, wanted in PACKED_COUNTS.items():
         chosen = is_test == (split == "test")
         counts = tuple(int((label[chosen] == index).sum()) for index in range(len(CLASSES)))

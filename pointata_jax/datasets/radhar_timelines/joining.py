@@ -1,8 +1,8 @@
 """Joins recordings of single activities, end to end at random cuts, to videos of several.
 
-A frame of a video is `merge` neighboring radar frames of one recording (a radar frame holds some
-21 points, too few to see a body), and pieces are cut between such frames. So no frame mixes two
-recordings, and its label, the activity of its recording, is exact.
+A frame of a video is made of `frame_merge` neighboring radar frames of one recording, since a radar
+frame holds some 21 points, too few to see a body. Pieces are cut between merged frames. So no frame
+mixes two recordings, and its label, the activity of its recording, is exact.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Piece:
 
 
 def groups(recordings: Sequence[Recording], count: int, seed: int) -> np.ndarray:
-    """Assigns each recording to one of `count` groups, int64 [R], every class evenly over them.
+    """Assigns each recording to one of `count` groups, int64 [R]; classes are spread evenly.
 
-    Videos are joined within a group, so that a group can be held out without a trace in the others.
-    The assignment depends on the names of the recordings and the seed, not on their order.
+    Videos are joined within a group, so a group that is held out shares no recording with the
+    others. The assignment depends on the names of the recordings and the seed, not on their order.
     """
     rng = np.random.default_rng((seed, 0))
     assigned = np.zeros(len(recordings), np.int64)
@@ -44,14 +44,21 @@ def groups(recordings: Sequence[Recording], count: int, seed: int) -> np.ndarray
         members = [i for i, recording in enumerate(recordings) if recording.label == label]
         members.sort(key=lambda i: recordings[i].video_id)
         order = rng.permutation(len(members))
-        # Classes take turns in who gets the larger share.
+        # Each class begins where the last one ended, so that groups stay equally large.
         assigned[[members[i] for i in order]] = (begin + np.arange(len(members))) % count
         begin += len(members)
     return assigned
 
 
 def round_rng(seed: int, is_test: bool, group: int, turn: int) -> np.random.Generator:
-    """The generator of one plan."""
+    """The generator of one plan.
+
+    Args:
+      seed: of the data set.
+      is_test: whether the recordings are those of the test split.
+      group: number of the group.
+      turn: number of the round.
+    """
     return np.random.default_rng((seed, 1, int(is_test), group, turn))
 
 
@@ -60,24 +67,26 @@ def plan(
     rng: np.random.Generator,
     *,
     num_frames: int,
-    merge: int,
+    frame_merge: int,
     shortest: int,
     longest: int,
 ) -> Iterator[list[Piece]]:
-    """Uses up recordings from their beginnings and yields the pieces of one video after the other.
+    """Cuts recordings from their beginnings and yields the pieces of one video at a time.
 
-    No radar frame is in two videos of a plan. Neighboring pieces have different labels. The plan
-    ends when what is left of the recordings does not make another video.
+    No radar frame is in two videos of a plan. Consecutive pieces have different labels. The plan
+    ends when the frames that are left do not make another video.
 
     Args:
-      recordings: what to join.
-      rng: draws the cuts and the order, and where each recording begins (0 to `merge` - 1).
+      recordings: the recordings to join.
+      rng: draws the cuts, the order, and the first frame of each recording (0 to
+        `frame_merge` - 1).
       num_frames: merged frames of a video.
-      merge: radar frames of a merged frame.
-      shortest, longest: merged frames of a piece.
+      frame_merge: radar frames of a merged frame.
+      shortest: smallest number of merged frames of a piece.
+      longest: largest number of merged frames of a piece.
 
     Raises:
-      InputError: a video that cannot be made of pieces of these lengths.
+      InputError: a video cannot be made of pieces of these lengths.
     """
     if not 1 <= shortest <= longest // 2 or num_frames < shortest:
         raise InputError(
@@ -86,7 +95,7 @@ def plan(
         )
     labels = np.array([recording.label for recording in recordings])
     lengths = np.array([len(recording.frame_sizes) for recording in recordings])
-    position = rng.integers(merge, size=len(recordings))
+    position = rng.integers(frame_merge, size=len(recordings))
     while True:
         pieces: list[Piece] = []
         left, last = num_frames, -1
@@ -95,21 +104,26 @@ def plan(
             if left - length < shortest:
                 length = left - shortest if left >= 2 * shortest else left
                 length = min(length, longest)
-            rest = (lengths - position) // merge
+            rest = (lengths - position) // frame_merge
             free = np.where((labels != last) & (rest >= length), rest, 0)
             if not free.sum():
                 return
             index = int(rng.choice(len(free), p=free / free.sum()))
             pieces.append(Piece(index, int(position[index]), length))
-            position[index] += length * merge
+            position[index] += length * frame_merge
             left, last = left - length, labels[index]
         yield pieces
 
 
 def join(
-    recordings: Sequence[Recording], pieces: Sequence[Piece], merge: int
+    recordings: Sequence[Recording], pieces: Sequence[Piece], frame_merge: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The video of these pieces.
+
+    Args:
+      recordings: those of the plan.
+      pieces: the pieces of one video.
+      frame_merge: radar frames of a merged frame.
 
     Returns:
       points float32 [ΣN, 5], frame sizes int32 [T] and frame labels int32 [T].
@@ -118,7 +132,7 @@ def join(
     for piece in pieces:
         recording = recordings[piece.recording]
         offsets = np.concatenate([[0], np.cumsum(recording.frame_sizes)])
-        edges = offsets[piece.start + merge * np.arange(piece.num_frames + 1)]
+        edges = offsets[piece.start + frame_merge * np.arange(piece.num_frames + 1)]
         points.append(recording.points[edges[0] : edges[-1]])
         sizes.append(np.diff(edges))
         labels.append(np.full(piece.num_frames, recording.label))

@@ -1,19 +1,18 @@
 """tfds builder of `radhar_timelines`: RadHAR's recordings, joined end to end.
 
-Everything in a video is real (radar points, motion, labels) but the joins. The recordings of one
-video come from one of the authors' splits, so a model that trains on the train split has seen no
-part of a test video.
+Radar points, motion and labels of a video are real, the joins are made here. The recordings of one
+video come from one of the authors' splits, so no part of a test video is in the train split.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
+from pointata_jax.datasets import streaming
 from pointata_jax.datasets.radhar import radhar_dataset_builder as radhar_builder
 from pointata_jax.datasets.radhar import recordings as radhar
 from pointata_jax.datasets.radhar_timelines import joining
@@ -26,15 +25,17 @@ class RadHARTimelinesConfig(tfds.core.BuilderConfig):
 
     Attributes:
       num_frames: frames of a video.
-      merge: radar frames (30 a second) in a frame of a video.
-      shortest, longest: frames of a piece of one recording.
-      train_rounds, test_rounds: how often every recording is used, each time with other cuts.
-      groups: train recordings are joined within this many groups.
+      frame_merge: radar frames (30 a second) that are merged to one frame of a video.
+      shortest: smallest number of frames of a piece of one recording.
+      longest: largest number of frames of a piece of one recording.
+      train_rounds: how often every train recording is used, each time with other cuts.
+      test_rounds: the same for test recordings.
+      groups: number of groups of train recordings; only recordings of one group are joined.
       seed: of groups, cuts and order.
     """
 
     num_frames: int = 150
-    merge: int = 5
+    frame_merge: int = 5
     shortest: int = 15
     longest: int = 45
     train_rounds: int = 4
@@ -43,7 +44,7 @@ class RadHARTimelinesConfig(tfds.core.BuilderConfig):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field in ("num_frames", "merge", "train_rounds", "test_rounds", "groups"):
+        for field in ("num_frames", "frame_merge", "train_rounds", "test_rounds", "groups"):
             if getattr(self, field) < 1:
                 raise InputError(
                     f"radhar_timelines config {self.name!r}: {field} is {getattr(self, field)}; "
@@ -54,14 +55,12 @@ class RadHARTimelinesConfig(tfds.core.BuilderConfig):
 class Builder(radhar_builder.Builder):
     """Videos of 150 frames of five merged radar frames each (25 s), five activities, five columns.
 
-    The subject of a training video is the group of recordings that it was joined from, "0" to "4":
-    hold out one of them for validation, never single videos, since those of a group share
-    recordings. The subject of a test video is "test". Reads what the builder of `radhar` reads and
-    takes the same options.
+    The subject of a training video is the group of its recordings, "0" to "4". For validation, hold
+    out a whole group, never single videos, since the videos of a group share recordings. The
+    subject of a test video is "test". Sources and options are those of the builder of `radhar`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "RadHAR's recordings, joined at random cuts."}
     BUILDER_CONFIGS = [
         RadHARTimelinesConfig(
             name="standard",
@@ -69,25 +68,16 @@ class Builder(radhar_builder.Builder):
         )
     ]
     builder_config: RadHARTimelinesConfig
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Millimeter-wave radar points of one activity after another.",
-            homepage=radhar_builder.REPOSITORY,
-            license="BSD-3-Clause",
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "frame"),
-            disable_shuffling=True,
-            citation=radhar_builder.CITATION,
-        )
+    DESCRIPTION = "Millimeter-wave radar points of one activity after another."
+    KIND = "frame"
 
     def _generate_examples(
         self, recordings: Iterable[radhar.Recording]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
+    ) -> Iterator[tuple[str, streaming.Example]]:
         config = self.builder_config
         recordings = list(recordings)
         split = recordings[0].split if recordings else ""
-        is_test, made = split == "test", 0
+        is_test, num_videos = split == "test", 0
         count = 1 if is_test else config.groups
         assigned = joining.groups(recordings, count, config.seed)
         for group in range(count):
@@ -97,29 +87,27 @@ class Builder(radhar_builder.Builder):
                     members,
                     joining.round_rng(config.seed, is_test, group, turn),
                     num_frames=config.num_frames,
-                    merge=config.merge,
+                    frame_merge=config.frame_merge,
                     shortest=config.shortest,
                     longest=config.longest,
                 )
                 for number, pieces in enumerate(videos):
                     video_id = f"{split}/group{group}/round{turn}/{number:03d}"
-                    points, sizes, labels = joining.join(members, pieces, config.merge)
-                    made += 1
-                    yield (
-                        video_id,
-                        schema.make_example(
-                            points,
-                            frame_sizes=sizes,
-                            video_id=video_id,
-                            subject="test" if is_test else str(group),
-                            labels=labels,
-                            num_classes=len(radhar.CLASSES),
-                            kind="frame",
-                        ),
+                    points, sizes, labels = joining.join(members, pieces, config.frame_merge)
+                    num_videos += 1
+                    example = schema.make_example(
+                        points,
+                        frame_sizes=sizes,
+                        video_id=video_id,
+                        subject="test" if is_test else str(group),
+                        labels=labels,
+                        num_classes=len(radhar.CLASSES),
+                        kind=self.KIND,
                     )
-        if not made:
+                    yield video_id, example
+        if not num_videos:
             raise InputError(
                 f"The {len(recordings)} recordings of a split of RadHAR are too few or too short "
-                f"to join a video of {config.num_frames} frames ({config.merge} radar frames each) "
-                "from; put more of them into the data folder."
+                f"for a video of {config.num_frames} frames of {config.frame_merge} radar frames "
+                "each; put more of them into the data folder."
             )

@@ -1,18 +1,18 @@
-"""Makes of a gesture's depth images the points that its `pts_label.npy` would hold.
+"""Converts a gesture's depth images to the points that its `pts_label.npy` would hold.
 
 A folder holds `0_depth.png`, `1_depth.png`, … (640 × 480, 16 bits of millimeters, 0 where nothing
 is) and `general_informations.txt`: per frame a line of timestamp and the hand's box in pixels, x,
 y, width and height. The steps are those of dataset/shrec17_process.py of PointLSTM's repository:
 
-1. 32 key frames, spread evenly over the length that the split list gives;
-2. the box is cut out and smoothed by a median of 3 × 3 pixels, repeated at the border;
-3. pixels with a depth count, no threshold cuts the background; their mask is closed with a square
-   of 7 × 7, and of its components (by edges, not corners) the largest is the hand;
-4. of the hand's pixels 256 are drawn, each at most once where there are as many;
-5. millimeters right of and below the middle of the image, without their fractions.
+1. 32 key frames are spread evenly over the number of frames in the split list.
+2. The box is cropped and smoothed by a median of 3 × 3 pixels, with border pixels repeated.
+3. The mask holds all pixels with a depth; no threshold removes the background. It is closed with a
+   square of 7 × 7. The hand is its largest component, connected by edges and not by corners.
+4. 256 of the hand's pixels are drawn, without replacement where there are enough.
+5. Positions right of and below the middle of the image are in millimeters, without fractions.
 
-The script draws with no seed; here the name of the video is the seed. Boxes that reach past the
-image, on which it stops, are cut at the border.
+The script draws without a seed; here the seed is the name of the video. The script stops at boxes
+that reach beyond the image; here they are cut at the border.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ BOXES_NAME = "general_informations.txt"
 
 HEIGHT, WIDTH = 480, 640
 FOCAL_LENGTH = 463.889
-"""In pixels; the middle of the image is taken for the optical center."""
+"""In pixels; the optical center is assumed to be the middle of the image."""
 
 
 def read_video(folder: Path, key: Gesture) -> np.ndarray:
     """The points of a gesture, int64 [32, 256, 8], with the channels of a `pts_label.npy`.
 
-    In a frame without a hand the points are the corner of its box, with depth and time 0.
+    In a frame without a hand all points are the corner of its box, with depth and time 0.
 
     Args:
       folder: of the depth images.
-      key: the gesture; its name is the seed of the draw, and its list says how many frames it has.
+      key: the gesture, with the number of frames in its list. Its name is the seed of the draw.
 
     Raises:
       InputError: images or boxes are missing or damaged, or no key frame shows a hand.
@@ -65,7 +65,7 @@ def read_video(folder: Path, key: Gesture) -> np.ndarray:
         if depth.shape != (HEIGHT, WIDTH):
             raise InputError(
                 f"{path} has {depth.shape[1]} x {depth.shape[0]} pixels, expected {WIDTH} x "
-                f"{HEIGHT}, to which the focal length belongs; unpack it again."
+                f"{HEIGHT}, the size for which the focal length holds; unpack it again."
             )
         pixels = hand_pixels(depth, boxes[number])
         if len(pixels):
@@ -79,7 +79,7 @@ def read_video(folder: Path, key: Gesture) -> np.ndarray:
             "video again."
         )
     rows, columns, depths = np.moveaxis(array[..., :3], -1, 0)
-    # Assigned to integers, fractions are dropped toward zero, as in the files.
+    # The array has integers, so fractions are cut off toward zero, as in the files.
     array[..., 4] = (rows - HEIGHT / 2) * depths / FOCAL_LENGTH
     array[..., 5] = (columns - WIDTH / 2) * depths / FOCAL_LENGTH
     array[..., 6:] = array[..., 2:4]
@@ -87,17 +87,19 @@ def read_video(folder: Path, key: Gesture) -> np.ndarray:
 
 
 def read_boxes(path: Path, frames: int) -> np.ndarray:
-    """The hand's box of every frame: first row and column, and those past its end, int [n, 4].
+    """The hand's box of every frame, int [n, 4]: first row and column, and those after the last.
 
     Args:
       path: a `general_informations.txt`.
-      frames: how many boxes are needed.
+      frames: number of boxes that are needed.
 
     Raises:
       InputError: the file is missing or too short, or a line has another form.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist, and the hand's box is in it; unpack it again.")
+        raise InputError(
+            f"{path}, which holds the hand's boxes, does not exist; unpack the video again."
+        )
     boxes = []
     for number, line in numbered_lines(path):
         try:
@@ -124,7 +126,7 @@ def hand_pixels(depth: np.ndarray, box: np.ndarray) -> np.ndarray:
 
     Args:
       depth: int [H, W].
-      box: first row and column, and those past the end.
+      box: first row and column, and those after the last.
     """
     top, left, bottom, right = box
     crop = depth[top:bottom, left:right]
@@ -132,11 +134,11 @@ def hand_pixels(depth: np.ndarray, box: np.ndarray) -> np.ndarray:
         return np.zeros((0, 3), depth.dtype)
     crop = ndimage.median_filter(crop, 3, mode="nearest")
     seen, square = crop > 0, np.ones((7, 7), bool)
-    # Past the border nothing is added and nothing taken away, hence two values there.
+    # Pixels beyond the border neither dilate nor erode the mask, hence the two border values.
     closed = ndimage.binary_dilation(seen, square, border_value=0)
     closed = ndimage.binary_erosion(closed, square, border_value=1)
     components = np.asarray(ndimage.label(closed)[0])  # pyright: ignore[reportIndexIssue]
     sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # What is not in the mask.
+    sizes[0] = 0  # The pixels outside the mask.
     rows, columns = np.nonzero(seen & (components == np.argmax(sizes)))
     return np.stack([rows + top, columns + left, crop[rows, columns]], axis=-1)

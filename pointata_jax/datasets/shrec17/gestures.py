@@ -1,12 +1,12 @@
-"""Finds the gestures of SHREC'17, and reads the points that PointLSTM's pipeline makes of them.
+"""Finds the gestures of SHREC'17, and reads the point files of PointLSTM's pipeline.
 
 Layout: the challenge's lists `train_gestures.txt` and `test_gestures.txt`, a line of seven numbers
 per gesture (gesture, finger, subject, trial, label of 14, label of 28, frames of the depth video),
 and per gesture a folder `gesture_*/finger_*/subject_*/essai_*` with either
 
 - `pts_label.npy`: int [32, 256, 8], key frames of 256 points with row, column, depth and time, and
-  then the same in millimeters (down, right, depth; focal length 463.889) and time once more; or
-- the depth video itself, of which `depth_videos` makes that array.
+  then the same in millimeters (down, right, depth; focal length 463.889) and time again; or
+- the depth video, which `depth_videos` converts to that array.
 
 De Smedt et al.: SHREC'17 Track: 3D Hand Gesture Recognition Using a Depth and Skeletal Dataset.
 3DOR 2017. Min et al.: An Efficient PointLSTM for Point Clouds Based Gesture Recognition. CVPR 2020
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import numpy as np
 from pointata_jax.data.array_files import check_numbers, read_npy
 from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.data.text_files import numbered_lines
+from pointata_jax.datasets import streaming
 from pointata_jax.errors import InputError
 
 GESTURES: tuple[str, ...] = (
@@ -77,14 +77,21 @@ _DOWN, _RIGHT, _AWAY = 4, 5, 6
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Gesture:
-    """Name of one gesture video, whose numbers count from 1 as in the data set, and its length."""
+    """Name of one gesture video, with numbers from 1 as in the data set, and its length.
+
+    Attributes:
+      gesture: 1 to 14.
+      finger: 1 for one finger, 2 for the whole hand.
+      subject: 1 to 28.
+      trial: repetition by the same subject.
+      frames: number of frames of the depth video according to the list; not part of the name.
+    """
 
     gesture: int
     finger: int
     subject: int
     trial: int
     frames: int = dataclasses.field(default=0, compare=False)
-    """Of the depth video, as the list says; not part of the name."""
 
     @property
     def video_id(self) -> str:
@@ -104,8 +111,8 @@ def read_list(path: Path) -> list[Gesture]:
     """The gestures of a split list, in its order.
 
     Raises:
-      InputError: a line of another form, a number that does not exist, labels that contradict the
-        gesture, no frames, or a gesture listed twice.
+      InputError: a line has another form, a number that does not exist, labels that contradict the
+        gesture, or no frames, or a gesture is listed twice.
     """
     found: dict[Gesture, None] = {}
     for number, line in numbered_lines(path, comments=("#",)):
@@ -113,7 +120,8 @@ def read_list(path: Path) -> list[Gesture]:
         where = f"{path}, line {number}"
         if len(words) != 7 or not all(word.isascii() and word.isdigit() for word in words):
             raise InputError(
-                f"{where} is not of the form 'gesture finger subject essai label14 label28 frames'."
+                f"{where} is not of the form 'gesture finger subject essai label14 label28 "
+                "frames'; copy the list again."
             )
         *numbers, label14, label28, frames = (int(word) for word in words)
         key = Gesture(*numbers, frames=frames)
@@ -121,7 +129,7 @@ def read_list(path: Path) -> list[Gesture]:
         if any(not 1 <= n <= limit for n, limit in zip(numbers[:3], limits, strict=True)):
             raise InputError(
                 f"{where}: {key.video_id} does not exist, there are {limits[0]} gestures, "
-                f"{limits[1]} ways and {limits[2]} subjects."
+                f"{limits[1]} ways and {limits[2]} subjects; copy the list again."
             )
         if (label14, label28) != (key.label(14) + 1, key.label(28) + 1):
             raise InputError(
@@ -131,17 +139,21 @@ def read_list(path: Path) -> list[Gesture]:
         if not frames:
             raise InputError(f"{where}: {key.video_id} has 0 frames there; copy the list again.")
         if key in found:
-            raise InputError(f"{where} lists {key.video_id} a second time.")
+            raise InputError(f"{where} lists {key.video_id} a second time; copy the list again.")
         found[key] = None
     return list(found)
 
 
 def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[Gesture]]:
-    """The gestures of "train" and "test", as the lists of a folder or below say.
+    """The gestures of "train" and "test" according to the lists in a folder and its sub-folders.
+
+    Args:
+      folder: where to search.
+      partial: accept lists of other lengths than the published ones.
 
     Raises:
-      InputError: a list is missing, there twice and not the same, damaged or, unless `partial`, not
-        of the published length; or a gesture is in both.
+      InputError: a list is missing or damaged, has another length or two different copies, or a
+        gesture is in both lists.
     """
     splits: dict[str, list[Gesture]] = {}
     for split, paths in find_lists(folder).items():
@@ -166,7 +178,7 @@ def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[
 def find_lists(folder: str | Path) -> dict[str, list[Path]]:
     """The lists of "train" and "test" in a folder and its sub-folders; InputError if it is missing.
 
-    The folders of the gestures are not looked into.
+    The folders of the gestures are not entered.
     """
     walk = walk_files(folder, (".txt",), enter=lambda name: not _GESTURE_FOLDER.fullmatch(name))
     return {
@@ -176,10 +188,10 @@ def find_lists(folder: str | Path) -> dict[str, list[Path]]:
 
 
 def find_files(folder: str | Path) -> dict[str, Path]:
-    """Where the gestures of a folder and its sub-folders are, by `Gesture.video_id`.
+    """The sources of the gestures in a folder and its sub-folders, by `Gesture.video_id`.
 
     Returns:
-      Point files and, of gestures that have none, folders of depth images.
+      Point files and, for gestures without one, folders of depth images.
 
     Raises:
       InputError: the folder is missing, or holds a gesture twice.
@@ -207,52 +219,48 @@ def _by_gesture(found: Iterable[tuple[Path, Path]]) -> dict[str, Path]:
 def present_gestures(
     splits: Mapping[str, Sequence[Gesture]], files: Mapping[str, Path], *, partial: bool = False
 ) -> dict[str, list[Gesture]]:
-    """The listed gestures that are there; InputError if one is not, unless `partial`."""
-    for split, keys in splits.items():
-        missing = [key.video_id for key in keys if key.video_id not in files]
-        if missing and not partial:
-            raise InputError(
-                f"{len(missing)} of the {len(keys)} {split} gestures have no {POINTS_NAME} and no "
-                f"{IMAGES}, the first is {missing[0]}; complete the copy, or give partial=True. "
-                f"{WHERE}"
-            )
-        if missing:
-            warnings.warn(
-                f"{len(missing)} of the {len(keys)} {split} gestures are not there and were left "
-                f"out, such as {missing[0]}.",
-                UserWarning,
-                stacklevel=2,
-            )
-    return {split: [key for key in keys if key.video_id in files] for split, keys in splits.items()}
+    """The listed gestures that have a file; InputError if one has none, unless `partial`."""
+    return streaming.keep_present(
+        splits,
+        files,
+        lambda key: key.video_id,
+        problem=f"gestures have no {POINTS_NAME} and no {IMAGES}",
+        partial=partial,
+        where=WHERE,
+    )
 
 
 def read_array(path: Path, *, partial: bool = False) -> np.ndarray:
-    """The array of a point file as it is, int [T, N, 8].
+    """The unchanged array of a point file, int [T, N, 8].
 
     Args:
       path: a `pts_label.npy`.
       partial: accept other numbers of frames and points.
 
     Raises:
-      InputError: the file is cut off, or of another form.
+      InputError: the file is cut off, or its array has another form.
     """
     array = read_npy(path)
     fits = array.ndim == 3 and array.shape[2] == 8 and array.size
     if not fits or (array.shape[:2] != (FRAMES, POINTS) and not partial):
         raise InputError(
-            f"{path} has shape {array.shape}, expected ({FRAMES}, {POINTS}, 8); make it again."
+            f"{path} has shape {array.shape}, expected ({FRAMES}, {POINTS}, 8); convert it again."
         )
     check_numbers(array, "iu", "its values", path)
     if array[..., _DEPTH].min() < 0:
-        raise InputError(f"{path} holds negative depths; make it again.")
+        raise InputError(f"{path} holds negative depths; convert it again.")
     return array
 
 
 def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
     """Points in meters, x to the right, y up, z away from the camera: T' arrays float32 [n, 3].
 
-    Points without depth are what the pipeline writes where it found no hand; they are left out,
-    and so are frames that hold nothing else.
+    The pipeline writes points without a depth where it finds no hand. They are left out, and so are
+    frames without other points.
+
+    Args:
+      array: of a point file, int [T, N, 8].
+      where: the file, for the error.
 
     Raises:
       InputError: no frame has a point.
@@ -263,15 +271,15 @@ def metric_frames(array: np.ndarray, where: str | Path) -> list[np.ndarray]:
     seen = array[..., _DEPTH] > 0
     frames = [points[mask] for points, mask in zip(meters, seen, strict=True) if mask.any()]
     if not frames:
-        raise InputError(f"{where} has no point with a depth in any frame; make it again.")
+        raise InputError(f"{where} has no point with a depth in any frame; convert it again.")
     return frames
 
 
 def published_frames(array: np.ndarray) -> np.ndarray:
     """Points as PointLSTM's loader normalizes them, float32 [T, N, 3]: row, column, depth.
 
-    Pixels are centered over the whole video and divided by 120 and 160; depth is standardized over
-    the video. Points without depth stay, as there.
+    Pixels are centered over the whole video and divided by 120 and 160. Depth is standardized over
+    the video. Points without a depth are kept, as in the loader.
     """
     row, column, depth = (
         array[..., channel].astype(np.float64) for channel in (_ROW, _COLUMN, _DEPTH)

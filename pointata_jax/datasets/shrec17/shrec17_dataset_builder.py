@@ -17,13 +17,19 @@ from pointata_jax.errors import InputError
 
 @dataclasses.dataclass(kw_only=True)
 class SHREC17Config(tfds.core.BuilderConfig):
-    """Which labels: 14 (the gesture) or 28 (gesture, and one finger or the whole hand)."""
+    """Which labels.
+
+    Attributes:
+      num_classes: 14 (the gesture) or 28 (the gesture, with one finger or the whole hand).
+    """
 
     num_classes: int
 
     def __post_init__(self) -> None:
         if self.num_classes not in gestures.CLASSES:
-            raise InputError(f"shrec17 has 14 or 28 classes, not {self.num_classes}.")
+            raise InputError(
+                f"shrec17 has 14 or 28 classes, not {self.num_classes}; give one of these two."
+            )
 
 
 class Builder(ArchiveBuilder):
@@ -31,9 +37,9 @@ class Builder(ArchiveBuilder):
 
     32 key frames of 256 points. The subject of a video is its number as text, such as "5".
 
-    Protocol "corrected" stores meters and leaves out points without depth, of which whole frames
-    may consist; "published" stores what PointLSTM's loader makes of pixels and depths, with
-    different units along the axes (`gestures.published_frames`).
+    Protocol "corrected" stores meters and leaves out points without a depth, and frames that have
+    no others. Protocol "published" stores pixels and depths as PointLSTM's loader normalizes them,
+    with different units along the axes (`gestures.published_frames`).
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -43,11 +49,16 @@ class Builder(ArchiveBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = gestures.WHERE
     builder_config: SHREC17Config
-    COLUMNS = schema.COORDINATES
+    DESCRIPTION = "Hand gestures as point clouds of depth videos."
+    HOMEPAGE = "http://www-rech.telecom-lille.fr/shrec2017-hand/"
+    CITATION = (
+        "De Smedt, Wannous, Vandeborre, Guerry, Le Saux, Filliat: SHREC'17 Track: 3D Hand Gesture "
+        "Recognition Using a Depth and Skeletal Dataset. 3DOR 2017."
+    )
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
-        """The files that would be read from a data folder; of a depth video, its folder."""
+        """The files that would be read from a data folder, and the folders of depth videos."""
         lists = sorted(path for paths in gestures.find_lists(data_dir).values() for path in paths)
         return [*lists, *gestures.find_files(data_dir).values()]
 
@@ -55,17 +66,10 @@ class Builder(ArchiveBuilder):
     def _num_classes(self) -> int:
         return self.builder_config.num_classes
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Hand gestures as point clouds of depth videos.",
-            homepage="http://www-rech.telecom-lille.fr/shrec2017-hand/",
-            features=schema.video_features(self.COLUMNS, gestures.CLASSES[self._num_classes]),
-            citation=(
-                "De Smedt, Wannous, Vandeborre, Guerry, Le Saux, Filliat: SHREC'17 Track: 3D Hand "
-                "Gesture Recognition Using a Depth and Skeletal Dataset. 3DOR 2017."
-            ),
-        )
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Class names in label order: 14 or 28."""
+        return gestures.CLASSES[self._num_classes]
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         folder = streaming.manual_folder(dl_manager, gestures.WHERE)
@@ -87,13 +91,10 @@ class Builder(ArchiveBuilder):
             frames = gestures.published_frames(array)
         else:
             frames = gestures.metric_frames(array, path)
-        yield (
-            key.video_id,
-            schema.make_example(
-                frames,
-                video_id=key.video_id,
-                subject=str(key.subject),
-                labels=key.label(self._num_classes),
-                num_classes=self._num_classes,
-            ),
+        yield schema.make_example(
+            frames,
+            video_id=key.video_id,
+            subject=str(key.subject),
+            labels=key.label(self._num_classes),
+            num_classes=self._num_classes,
         )

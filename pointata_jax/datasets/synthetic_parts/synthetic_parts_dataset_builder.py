@@ -2,14 +2,14 @@
 
 Nothing is downloaded or read. Each video is three neighboring frames (15 frames/s) of a figure of
 `procedural.figures` that moves among furniture (`procedural.scenes`), seen by one depth camera, so
-figure, furniture and floor hide parts of each other. Left and right are one part.
-It is for trying and testing: it says nothing about real data.
+figure, furniture and floor hide parts of each other. The left and the right side share a label. The
+data set is for trying and testing; results on it say nothing about real data.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from pointata_jax.data import schema
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import bodies, capsules, figures, scenes
-from pointata_jax.procedural.performer_builder import PerformerBuilder, PerformerConfig
+from pointata_jax.procedural.performer_builder import MotionBuilder, MotionConfig, render
 
 LABEL_NAMES: tuple[str, ...] = (
     "head",
@@ -30,9 +30,9 @@ LABEL_NAMES: tuple[str, ...] = (
     "floor",
     "furniture",
 )
-"""Six parts of the body (hands go with forearms, feet with lower legs), then the room."""
+"""Six parts of the body (hands belong to forearms, feet to lower legs), then the room."""
 
-# The part of the capsule that ends at each kind of joint.
+# Label of the capsule that ends at each kind of joint; all others belong to the torso.
 _PARTS = {
     "head": "head",
     "chin": "head",
@@ -43,12 +43,12 @@ _PARTS = {
     "ankle": "lower leg",
     "foot": "lower leg",
 }
-_KEY = 0x9A  # Sets these clips apart from those of other generators.
-_PERFORMANCE = 24
+_KEY = 0x9A  # Random streams differ from those of other generators.
+_PERFORMANCE = 24  # Frames of the performance from which a clip is cut.
 
 
 def _label_table() -> np.ndarray:
-    """Label by source of a point: joints from 0, furniture and floor counted from the end."""
+    """Label by source of a point: joints count from 0, furniture is -2 and floor -1."""
     parts = [_PARTS.get(name.partition("_")[0], "torso") for name in figures.JOINTS]
     table = [LABEL_NAMES.index(part) for part in (*parts, "furniture", "floor")]
     return np.array(table, np.int32)
@@ -58,32 +58,30 @@ _LABELS = _label_table()
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticPartsConfig(PerformerConfig):
-    """How much is generated.
+class SyntheticPartsConfig(MotionConfig):
+    """How much is generated: `repeats` clips of each motion by each subject.
 
     Attributes:
-      repeats: clips of each motion by each of the sixteen subjects.
       num_frames: frames per clip, at most 24.
+      num_points: points per frame.
     """
 
-    repeats: int = 3
     num_frames: int = 3
     num_points: int = 2048
 
     def __post_init__(self) -> None:
-        self.check_at_least(repeats=1, num_frames=1, num_points=1)
+        super().__post_init__()
         if self.num_frames > _PERFORMANCE:
             raise InputError(
                 f"synthetic_parts config {self.name!r}: num_frames is {self.num_frames}; a "
-                f"performance has {_PERFORMANCE}."
+                f"performance has {_PERFORMANCE}, so give at most these."
             )
 
 
-class Builder(PerformerBuilder):
+class Builder(MotionBuilder):
     """Clips of one figure in a room, meters, a label of `LABEL_NAMES` per point, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Sixteen procedural subjects in furnished rooms."}
     BUILDER_CONFIGS = [
         SyntheticPartsConfig(
             name="standard",
@@ -101,10 +99,9 @@ class Builder(PerformerBuilder):
     LABEL_NAMES = LABEL_NAMES
     KIND = "point"
 
-    def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
-        for motion in figures.MOTIONS:
-            for repeat in range(self.builder_config.repeats):
-                yield make_clip(self.builder_config, number, motion, repeat)
+    def motion_example(self, number: int, motion: str, repeat: int) -> dict[str, Any]:
+        """One clip, see `make_clip`."""
+        return make_clip(self.builder_config, number, motion, repeat)
 
 
 def make_clip(
@@ -122,23 +119,12 @@ def make_clip(
     key = (_KEY, config.seed, subject, figures.MOTIONS.index(motion), repeat)
     rng = capsules.frame_rng(*key)
     joints = figures.animate(motion, who, rng, _PERFORMANCE)
-    # In some frame of a performance the figure stands on the floor, in all of a jump it does not.
+    # The floor is below the lowest frame of the performance: the clip itself may be all in a jump.
     floor = float(joints[..., 1].min()) - bodies.FOOT_CLEARANCE * who.girth * who.height
     start = int(rng.integers(_PERFORMANCE - config.num_frames + 1))
     joints = joints[start : start + config.num_frames]
     room = scenes.furnish(joints, floor, rng)
-    views = [
-        scenes.view(
-            pose,
-            figures.PARENTS,
-            who.radii,
-            room,
-            config.num_points,
-            capsules.frame_rng(*key, frame),
-            noise=config.noise,
-        )
-        for frame, pose in enumerate(joints)
-    ]
+    views = render(config, who, joints, key, functools.partial(scenes.view, room=room))
     return schema.make_example(
         [points for points, _ in views],
         video_id=f"{motion}_s{subject:02d}_e{repeat:02d}",

@@ -1,8 +1,8 @@
-"""What a figure does one after the other, and when: the plan of a video and its frame labels.
+"""Plans of videos with several motions, and their frame labels.
 
-A performance that goes one way (an arm up, sitting down, pushing) is followed by its way back, as a
-body that sits has to stand up. Between such pairs, cyclic motions and moments of rest come in any
-order; no two neighbors are the same.
+A motion that ends in another pose than it began (an arm up, sitting down, pushing) is followed by
+its reversal, as a body that sits has to stand up. Between such pairs, cyclic motions and rest come
+in any order. No two consecutive segments have the same motion.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ LABEL_NAMES: tuple[str, ...] = (*figures.MOTIONS, figures.REST)
 """The twelve motions with the labels that they have in `synthetic_actions`, then rest."""
 
 SHORTEST = 10
-"""Frames of the shortest segment of a video, at its ends too."""
+"""Frames of the shortest segment of a video, also at its beginning and end."""
 
-# Not the circles: they end where they began.
+# The circles are not here: they end in the pose in which they began.
 _WAY_BACK = {"raise_arm": "lower_arm", "sit_down": "stand_up", "push": "pull"}
 _BEGINNINGS = tuple(name for name in LABEL_NAMES if name not in _WAY_BACK.values())
 _ONE_WAY_FRAMES = (14, 24)
@@ -29,9 +29,16 @@ _REST_FRAMES = (12, 24)
 
 
 def plan(num_frames: int, rng: np.random.Generator) -> list[figures.Segment]:
-    """Segments that add up to `num_frames`; InputError if that is below two of the shortest.
+    """Segments that add up to `num_frames`.
 
-    The first and the last segment may be cut short, but not below `SHORTEST`.
+    The first segment may be cut short, but not below `SHORTEST`.
+
+    Args:
+      num_frames: frames of the video, at least `2 * SHORTEST`.
+      rng: draws motions and lengths.
+
+    Raises:
+      InputError: too few frames.
     """
     if num_frames < 2 * SHORTEST:
         raise InputError(
@@ -49,7 +56,8 @@ def plan(num_frames: int, rng: np.random.Generator) -> list[figures.Segment]:
             length = _length(part, rng)
             if not segments:
                 length = int(rng.integers(SHORTEST, length + 1))
-            # A rest of the video that is too short for a segment of its own goes to this one.
+            # Frames that are too few for another segment are added to this one, and a segment that
+            # is longer than what is left is cut short.
             length = left if left - length < SHORTEST else length
             segments.append(figures.Segment(part, length, seed))
             left, last = left - length, part

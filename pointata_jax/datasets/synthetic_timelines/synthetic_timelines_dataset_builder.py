@@ -1,9 +1,9 @@
-"""tfds builder of `synthetic_timelines`: procedural figures that do one thing after the other.
+"""tfds builder of `synthetic_timelines`: procedural figures that perform several motions in a row.
 
 Nothing is downloaded or read. Each video is one take of ten seconds at 15 frames/s, seen by one
-depth camera, in which a figure performs several motions with natural passages between them, and
-every frame has a label (`choreography`). It is for trying and testing: it says nothing about real
-data.
+depth camera. A figure performs several motions with smooth transitions between them, and every
+frame has a label (`choreography`). The data set is for trying and testing; results on it say
+nothing about real data.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import tensorflow_datasets as tfds
 from pointata_jax.data import schema
 from pointata_jax.datasets.synthetic_timelines import choreography
 from pointata_jax.procedural import capsules, figures
-from pointata_jax.procedural.performer_builder import PerformerBuilder, PerformerConfig
+from pointata_jax.procedural.performer_builder import PerformerBuilder, PerformerConfig, render
 
-_KEY = 0x71  # Sets these takes apart from the videos of `synthetic_actions`.
+_KEY = 0x71  # Random streams differ from those of `synthetic_actions`.
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -28,6 +28,8 @@ class SyntheticTimelinesConfig(PerformerConfig):
 
     Attributes:
       takes: videos of each of the sixteen subjects.
+      num_frames: frames per video.
+      num_points: points per frame.
     """
 
     takes: int = 20
@@ -42,7 +44,6 @@ class Builder(PerformerBuilder):
     """Takes of one figure, meters, a label of `choreography.LABEL_NAMES` per frame, by subject."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Takes of twelve motions and rest by sixteen procedural subjects."}
     BUILDER_CONFIGS = [
         SyntheticTimelinesConfig(
             name="standard",
@@ -62,6 +63,7 @@ class Builder(PerformerBuilder):
     KIND = "frame"
 
     def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
+        """All takes of one subject."""
         for take in range(self.builder_config.takes):
             yield make_video(self.builder_config, number, take)
 
@@ -79,19 +81,8 @@ def make_video(config: SyntheticTimelinesConfig, subject: int, take: int) -> dic
     rng = capsules.frame_rng(*key)
     segments = choreography.plan(config.num_frames, rng)
     joints = figures.animate_sequence(segments, who, rng)
-    frames = [
-        capsules.depth_view(
-            pose,
-            figures.PARENTS,
-            who.radii,
-            config.num_points,
-            capsules.frame_rng(*key, frame),
-            noise=config.noise,
-        )[0]
-        for frame, pose in enumerate(joints)
-    ]
     return schema.make_example(
-        frames,
+        [points for points, _ in render(config, who, joints, key)],
         video_id=f"timeline_s{subject:02d}_t{take:02d}",
         subject=str(subject),
         labels=choreography.frame_labels(segments),

@@ -1,1 +1,1 @@
-"""Synthia 4D: driving through a made city, with a class for every point."""
+"""Synthia 4D: driving through a synthetic city, with a class for every point."""

@@ -1,8 +1,9 @@
 """Cuts Synthia 4D into the published clips: three frames, half of the scene, a margin for context.
 
-A clip is a frame and the two before it. A scene is too wide for one sample, so each clip gives two:
-the points on one side of the plane z = z of the car, and those up to a margin on the other side.
-What lies in the margin is seen but neither trained on nor scored, so it is labeled -1.
+A clip is a frame and the two before it. A scene is too wide for one sample, so each clip gives two
+halves. A half has the points on one side of a vertical plane through the car, z = z of the car, and
+the points of a margin on the other side. Points of the margin are input but neither trained on nor
+scored, so their label is -1.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pointata_jax.errors import InputError
 
 FRAMES_PER_CLIP = 3
 MARGIN = 1.0
-"""Meters of context beyond the dividing plane."""
+"""Width of the margin beyond the dividing plane, meters."""
 
 HALVES = ("plus", "minus")
 """Larger and smaller z than the car; z is horizontal."""
@@ -26,12 +27,12 @@ HALVES = ("plus", "minus")
 def clip_frames(
     newest: FrameRef, available: Collection[FrameRef], count: int = FRAMES_PER_CLIP
 ) -> list[FrameRef]:
-    """The frames of a clip, newest first; where one is not there, the one found last is repeated.
+    """The frames of a clip, newest first; a missing frame is replaced by the one after it in time.
 
     Args:
-      newest: the frame that the clip is about.
+      newest: the last frame of the clip.
       available: the frames of its split.
-      count: frames of the clip.
+      count: number of frames of the clip.
     """
     refs = [newest]
     for back in range(1, count):
@@ -47,9 +48,9 @@ def half_scene(
 
     Args:
       frame: all points.
-      center_z: where the dividing plane is: z of the car in the newest frame of the clip.
-      half: "plus" or "minus". A point on the plane itself belongs to the half "plus" (in
-        the published code to none).
+      center_z: z of the dividing plane, that of the car in the newest frame of the clip.
+      half: "plus" or "minus". A point on the plane belongs to the half "plus"; in the published
+        code it belongs to none.
       margin: meters.
     """
     z = frame.points[:, 2]
@@ -67,12 +68,12 @@ def half_clip(
     """Points per frame and all labels of one half of a clip, in the order of `refs`.
 
     Args:
-      refs: frames, one of which is the newest; the plane is that of the newest.
+      refs: the frames of the clip in any order; the newest decides the dividing plane.
       half: "plus" or "minus".
       load: reads a frame.
 
     Raises:
-      InputError: a frame has no point in this half.
+      InputError: a frame has no points in this half.
     """
     center_z = float(load(max(refs)).center[2])
     points, labels = zip(*(half_scene(load(ref), center_z, half) for ref in refs), strict=True)
@@ -80,7 +81,7 @@ def half_clip(
         if not len(part):
             raise InputError(
                 f"Frame {ref.name} has no point in the half {half} of z = {center_z:g} m, where "
-                f"the car of frame {max(refs).name} is; one of the two files is not what its name "
-                "says."
+                f"the car of frame {max(refs).name} is; one of the two files has a wrong name, "
+                "unpack both again."
             )
     return list(points), np.concatenate(labels)

@@ -1,4 +1,4 @@
-"""Finds and reads the frames of Synthia 4D, as MeteorNet's pipeline made and listed them.
+"""Finds and reads the frames of Synthia 4D in the form of MeteorNet's pipeline.
 
 Layout: one `<sequence>-<frame, six digits>.npz` per frame with `pc` (16384, 3) in meters, `rgb` (0
 to 1), `semantic` (the raw classes) and `center` (3), the position of the car; and text files that
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from pointata_jax.data.array_files import as_floats, check_numbers, read_npz
 from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.data.schema import COORDINATES, IGNORED
 from pointata_jax.data.text_files import numbered_lines
+from pointata_jax.datasets import streaming
 from pointata_jax.errors import InputError
 
 COLUMNS = (*COORDINATES, "red", "green", "blue")
-"""Meters in the frame of the world, and colors from 0 to 1."""
+"""Coordinates of the world in meters, and colors from 0 to 1."""
 
 CLASSES: tuple[str, ...] = (
     "building",
@@ -39,7 +39,7 @@ CLASSES: tuple[str, ...] = (
     "traffic light",
 )
 
-# Raw classes: 0 void, 1 sky, 2 to 12 and 15 the ones above, 13 and 14 reserved.
+# Raw classes: 0 void, 1 sky, 2 to 12 and 15 those of `CLASSES`, 13 and 14 reserved.
 _LABEL_OF_RAW = np.array(
     [IGNORED, IGNORED, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, IGNORED, IGNORED, 11], np.int32
 )
@@ -65,8 +65,8 @@ CLASS_FREQUENCIES: tuple[float, ...] = (
     0.02456,
     0.00082,
 )
-"""Share of each class among the labeled points of the training frames (MeteorNet's file
-`labelweights.npz`, whose extended-precision numbers not every computer can load)."""
+"""Share of each class among the labeled points of the training frames. They are from MeteorNet's
+file `labelweights.npz`, whose extended-precision numbers not every computer can load."""
 
 WHERE = (
     "Expected there: the frames SYNTHIA-SEQS-*-000000.npz of Synthia 4D as MeteorNet processed "
@@ -92,7 +92,12 @@ def class_weights() -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class FrameRef:
-    """A frame: the name of its sequence and its number."""
+    """The name of a frame.
+
+    Attributes:
+      sequence: such as "SYNTHIA-SEQS-01-DAWN".
+      number: of the frame in the sequence.
+    """
 
     sequence: str
     number: int
@@ -105,9 +110,12 @@ class FrameRef:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What a frame holds: points [N, 6] (`COLUMNS`), labels int32 [N], center float64 [3].
+    """The contents of a frame.
 
-    Points are float32, or float64 where the coordinates of the file are.
+    Attributes:
+      points: [N, 6], see `COLUMNS`; float32, or float64 where the coordinates of the file are.
+      labels: int32 [N], indices into `CLASSES` or -1.
+      center: float64 [3], the position of the car.
     """
 
     points: np.ndarray
@@ -150,7 +158,7 @@ def read_list(path: Path) -> list[FrameRef]:
     """The frames that a split list names, in order of sequence and number.
 
     Raises:
-      InputError: a line of another form, or a frame listed twice.
+      InputError: a line has another form, or a frame is listed twice.
     """
     refs: set[FrameRef] = set()
     for number, line in numbered_lines(path, comments=("#",)):
@@ -162,20 +170,23 @@ def read_list(path: Path) -> list[FrameRef]:
             )
         ref = FrameRef(match["sequence"], int(match["frame"]))
         if ref in refs:
-            raise InputError(f"{path}, line {number} lists the frame {ref.name} a second time.")
+            raise InputError(
+                f"{path}, line {number} lists the frame {ref.name} a second time; copy the list "
+                "again."
+            )
         refs.add(ref)
     return sorted(refs)
 
 
 def read_splits(folder: str | Path, *, partial: bool = False) -> dict[str, list[FrameRef]]:
-    """The frames of "train", "validation" and "test", as the lists of a folder say.
+    """The frames of "train", "validation" and "test" according to the lists of a folder.
 
     Args:
       folder: where the lists are.
       partial: accept other numbers of frames than the published ones.
 
     Raises:
-      InputError: a list is missing, damaged or that of another split; or the splits overlap.
+      InputError: a list is missing, damaged or that of another split, or the splits overlap.
     """
     lists = find_lists(folder)
     parts = {name: read_list(path) for name, path in lists.items()}
@@ -214,35 +225,26 @@ def present_frames(
     splits: Mapping[str, Sequence[FrameRef]], files: Mapping[str, Path], *, partial: bool = False
 ) -> dict[str, list[FrameRef]]:
     """The listed frames that have a file; InputError if one has none, unless `partial`."""
-    for split, refs in splits.items():
-        missing = [ref.name for ref in refs if ref.name not in files]
-        if missing and not partial:
-            raise InputError(
-                f"{len(missing)} of the {len(refs)} {split} frames have no file, the first is "
-                f"{missing[0]}.npz; complete the copy, or give partial=True to use what is there."
-            )
-        if missing:
-            warnings.warn(
-                f"{len(missing)} of the {len(refs)} {split} frames have no file and were left out, "
-                f"such as {missing[0]}.npz.",
-                UserWarning,
-                stacklevel=2,
-            )
-    return {split: [ref for ref in refs if ref.name in files] for split, refs in splits.items()}
+    return streaming.keep_present(
+        splits, files, lambda ref: ref.name, problem="frames have no file", partial=partial
+    )
 
 
 def read_frame(path: Path) -> Frame:
     """One frame, checked.
 
     Raises:
-      InputError: the file is cut off, lacks an array, or holds arrays of another form.
+      InputError: the file is cut off, lacks an array, or holds arrays with other shapes, types or
+        values.
     """
     points, colors, raw, center = read_npz(path, ("pc", "rgb", "semantic", "center"))
-    # Copies keep single columns and rows as they please.
+    # Copies may store lists as single columns or rows.
     raw = raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
     center = center.reshape(-1) if center.size == 3 else center
     if points.ndim != 2 or points.shape[1] != 3 or not len(points):
-        raise InputError(f"{path}: pc has shape {points.shape}, expected [points, 3].")
+        raise InputError(
+            f"{path}: pc has shape {points.shape}, expected [points, 3]; copy the file again."
+        )
     if colors.shape != points.shape or raw.shape != points.shape[:1] or center.shape != (3,):
         raise InputError(
             f"{path}: rgb {colors.shape}, semantic {raw.shape} and center {center.shape} do not "
@@ -258,7 +260,7 @@ def read_frame(path: Path) -> Frame:
     if not (colors.min() >= 0 and colors.max() <= 1):  # NaN fails both.
         raise InputError(
             f"{path}: colors (rgb) reach from {colors.min():g} to {colors.max():g}, expected "
-            "0 to 1."
+            "0 to 1; copy the file again."
         )
     if raw.min() < 0 or raw.max() >= len(_LABEL_OF_RAW):
         bad = raw.min() if raw.min() < 0 else raw.max()

@@ -18,38 +18,32 @@ class Builder(ArchiveBuilder):
     """Synthia 4D (Ros et al., CVPR 2016; clips of MeteorNet, ICCV 2019): 12 classes, with colors.
 
     A video is one half of one clip of three frames, "SYNTHIA-SEQS-01-DAWN-000012-plus" for frames
-    10 to 12 (see `clips`); its subject is the sequence. Void points and those of the margin are
-    labeled -1. Each frame is stored in up to six videos: some 30 GB of records for the 5 GB of the
-    compressed archive.
+    10 to 12 (see `clips`); its subject is the sequence. Void points and points of the margin have
+    the label -1. Each frame is stored in up to six videos, so the compressed archive of 5 GB
+    becomes some 30 GB of records.
 
-    Protocol "corrected": splits "train", "validation" and "test", oldest frame first. Protocol
-    "published": "train" is training and validation together, as P4Transformer trains, "test" is the
-    same, and the newest frame comes first. The augmentation of the published code is no matter of
-    the builder.
+    Protocol "corrected" has the splits "train", "validation" and "test", oldest frame first. In
+    protocol "published", "train" is training and validation together, as in P4Transformer, "test"
+    is the same, and the newest frame comes first. Neither augments: augmentation belongs to the
+    clips.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = frames.WHERE
+    DESCRIPTION = "Point clouds around a car that drives through a synthetic city."
+    HOMEPAGE = "https://synthia-dataset.net"
+    CITATION = (
+        "Ros, Sellart, Materzynska, Vazquez, Lopez: The SYNTHIA Dataset. CVPR 2016. Liu, Yan, "
+        "Bohg: MeteorNet: Deep Learning on Dynamic 3D Point Cloud Sequences. ICCV 2019."
+    )
     COLUMNS = frames.COLUMNS
     LABEL_NAMES = frames.CLASSES
+    KIND = "point"
 
     @staticmethod
     def source_files(data_dir: str | Path) -> list[Path]:
         """The files that would be read from a data folder."""
         return [*frames.find_lists(data_dir).values(), *frames.find_frames(data_dir).values()]
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Point clouds around a car that drives through a made city.",
-            homepage="https://synthia-dataset.net",
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, "point"),
-            citation=(
-                "Ros, Sellart, Materzynska, Vazquez, Lopez: The SYNTHIA Dataset. CVPR 2016. "
-                "Liu, Yan, Bohg: MeteorNet: Deep Learning on Dynamic 3D Point Cloud Sequences. "
-                "ICCV 2019."
-            ),
-        )
 
     def _shard_iterators_per_split(self, dl_manager: tfds.download.DownloadManager) -> dict:
         folder = streaming.manual_folder(dl_manager, frames.WHERE)
@@ -60,7 +54,7 @@ class Builder(ArchiveBuilder):
             both = sorted([*splits["train"], *splits["validation"]])
             splits = {"train": both, "test": splits["test"]}
 
-        # Neighboring clips share frames, and each clip reads its own twice.
+        # Neighboring clips share frames, and each clip reads each of its frames twice.
         @functools.lru_cache(maxsize=clips.FRAMES_PER_CLIP)
         def load(ref: frames.FrameRef) -> frames.Frame:
             return frames.read_frame(files[ref.name])
@@ -88,15 +82,11 @@ class Builder(ArchiveBuilder):
             refs = refs[::-1]
         for half in clips.HALVES:
             points, labels = clips.half_clip(refs, half, load)
-            video_id = f"{newest.name}-{half}"
-            yield (
-                video_id,
-                schema.make_example(
-                    points,
-                    video_id=video_id,
-                    subject=newest.sequence,
-                    labels=labels,
-                    num_classes=len(frames.CLASSES),
-                    kind="point",
-                ),
+            yield schema.make_example(
+                points,
+                video_id=f"{newest.name}-{half}",
+                subject=newest.sequence,
+                labels=labels,
+                num_classes=len(frames.CLASSES),
+                kind=self.KIND,
             )

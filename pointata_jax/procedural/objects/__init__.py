@@ -1,12 +1,12 @@
-"""Procedural everyday objects: families of static shapes whose members differ as real ones do.
+"""Procedural everyday objects: families of static shapes with random members.
 
-A family (chair, lamp, bicycle …) is a function that draws proportions, styles and optional parts
-and returns primitives: boxes, frustums, ellipsoids and rings. They make a few hundred models of a
-pre-training set go further: two members of a family are two different things of one kind, which no
-augmentation of a single model is.
+A family (chair, lamp, bicycle …) is a function that samples proportions, styles and optional
+parts, and returns primitives: boxes, frustums, ellipsoids and rings. The families extend a
+pre-training set of a few hundred models: two members of a family are different objects of one kind,
+which augmentation of a single model cannot produce.
 
-Objects are roughly in meters, y up, facing positive z; points are uniform over the surfaces of the
-parts.
+Objects are roughly in meters, y up, and face positive z. Points are uniform over the surfaces of
+the parts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from pointata_jax.procedural import figures
 from pointata_jax.procedural.objects import furniture, household, outdoors
@@ -23,11 +24,11 @@ from pointata_jax.shapes.collection import unit_sphere
 FAMILIES: dict[str, Callable[[Rng], list[Part]]] = dict(
     sorted((furniture.FAMILIES | household.FAMILIES | outdoors.FAMILIES).items())
 )
-"""What each family is made by, in alphabetical order."""
+"""The function of each family, in alphabetical order."""
 
 
-def procedural_object(family: str, rng: Rng, num_points: int) -> np.ndarray:
-    """A random member of a family of `FAMILIES`, `[N, 3]` float32, uniform over its parts."""
+def procedural_object(family: str, rng: Rng, num_points: int) -> Float[np.ndarray, "n 3"]:
+    """Points of a random member of a family of `FAMILIES`, float32, uniform over its parts."""
     parts = FAMILIES[family](rng)
     areas = np.array([part.area for part in parts])
     counts = rng.multinomial(num_points, areas / areas.sum())
@@ -35,10 +36,17 @@ def procedural_object(family: str, rng: Rng, num_points: int) -> np.ndarray:
     return rng.permutation(np.concatenate(points)).astype(np.float32)
 
 
-def object_families(rng: Rng, members: int, num_points: int) -> np.ndarray:
-    """`members` of every family of `FAMILIES` and of human figures, float32 `[F, members, N, 3]`.
+def object_families(
+    rng: Rng, members: int, num_points: int
+) -> Float[np.ndarray, "families members n 3"]:
+    """Random members of all `FAMILIES` and of human figures, the last family; float32.
 
-    Each in the unit sphere around its centroid.
+    Each member is in the unit sphere around its centroid.
+
+    Args:
+      rng: random generator.
+      members: number of members of each family.
+      num_points: number N of points of each member.
     """
     families = [
         [procedural_object(family, rng, num_points) for _ in range(members)] for family in FAMILIES

@@ -8,7 +8,7 @@ from pointata_jax.procedural.objects.primitives import Part, Rng, box, ellipsoid
 
 
 def _legs(rng: Rng, width: float, depth: float, height: float, splay: float = 0.0) -> list[Part]:
-    """Four legs, round or square, under a plate of the given size at the given height."""
+    """Four legs, round or square, under a plate of this size at this height."""
     thick = rng.uniform(0.015, 0.04)
     round_legs = rng.random() < 0.5
     parts = []

@@ -1,4 +1,4 @@
-"""Families of lamps, plants, vessels, appliances and other things of a household."""
+"""Families of lamps, plants, vessels, appliances and other household objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Families of buildings and their parts, of vehicles and what stands outside."""
+"""Families of buildings, parts of buildings, vehicles and outdoor objects."""
 
 from __future__ import annotations
 

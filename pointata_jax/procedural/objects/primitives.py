@@ -1,11 +1,12 @@
-"""Surfaces that points are drawn from: boxes, frustums, ellipsoids, rings."""
+"""Surfaces to sample points from: boxes, frustums, ellipsoids, rings."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pointata_jax.data.rotations import axis_rotation
 
@@ -14,15 +15,20 @@ Rng = np.random.Generator
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A surface: its area and how to draw `n` points `[n, 3]` of it."""
+    """A surface.
+
+    Attributes:
+      area: its area.
+      draw: function that samples `n` points `[n, 3]` of it.
+    """
 
     area: float
     draw: Callable[[Rng, int], np.ndarray]
 
 
-def box(center, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
-    """Box of edge lengths `size` along the axes, then turned about x by `tilt` and y by `yaw`."""
-    half = np.asarray(size, float) / 2
+def box(center: ArrayLike, size: ArrayLike, yaw: float = 0.0, tilt: float = 0.0) -> Part:
+    """Box with edge lengths `size` along the axes, rotated about x by `tilt`, then y by `yaw`."""
+    center, half = np.asarray(center, float), np.asarray(size, float) / 2
     rotation = axis_rotation(yaw, 1) @ axis_rotation(tilt, 0)
     faces = 4 * half[[1, 0, 0]] * half[[2, 2, 1]]
 
@@ -35,8 +41,22 @@ def box(center, size, yaw: float = 0.0, tilt: float = 0.0) -> Part:
     return Part(2 * float(faces.sum()), draw)
 
 
-def frustum(start, end, radius: float, end_radius: float | None = None, capped=True) -> Part:
-    """Cone, cylinder or disc between two points."""
+def frustum(
+    start: ArrayLike,
+    end: ArrayLike,
+    radius: float,
+    end_radius: float | None = None,
+    capped: bool = True,
+) -> Part:
+    """Frustum of a cone, cylinder or disc between two points.
+
+    Args:
+      start: center of the first end.
+      end: center of the second end.
+      radius: radius at the first end.
+      end_radius: radius at the second end, None for `radius`.
+      capped: include the discs at both ends.
+    """
     start, end = np.asarray(start, float), np.asarray(end, float)
     end_radius = radius if end_radius is None else end_radius
     along = end - start
@@ -52,7 +72,7 @@ def frustum(start, end, radius: float, end_radius: float | None = None, capped=T
 
     def draw(rng: Rng, n: int) -> np.ndarray:
         surface = rng.choice(3, n, p=areas / areas.sum())
-        # On the mantle the radius is linear in height, so height is drawn by its square.
+        # The area of the mantle is linear in the squared radius, which is sampled uniformly.
         low, high = sorted((radius, end_radius))
         reach = np.sqrt(rng.uniform(low**2, max(high**2, low**2 + 1e-12), n))
         even = rng.uniform(size=n)
@@ -67,9 +87,9 @@ def frustum(start, end, radius: float, end_radius: float | None = None, capped=T
     return Part(float(areas.sum()), draw)
 
 
-def ellipsoid(center, radii) -> Part:
-    """Ellipsoid with half axes `radii`; a little denser at its tips than uniform."""
-    radii = np.asarray(radii, float)
+def ellipsoid(center: ArrayLike, radii: ArrayLike) -> Part:
+    """Ellipsoid with half axes `radii`; its points are slightly denser at the tips than uniform."""
+    center, radii = np.asarray(center, float), np.asarray(radii, float)
     powers = (radii[[0, 0, 1]] * radii[[1, 2, 2]]) ** 1.6
 
     def draw(rng: Rng, n: int) -> np.ndarray:
@@ -79,8 +99,9 @@ def ellipsoid(center, radii) -> Part:
     return Part(4 * np.pi * float(powers.mean()) ** (1 / 1.6), draw)
 
 
-def ring(center, normal_axis: int, radius: float, thickness: float) -> Part:
+def ring(center: ArrayLike, normal_axis: int, radius: float, thickness: float) -> Part:
     """Torus around coordinate axis `normal_axis`."""
+    center = np.asarray(center, float)
 
     def draw(rng: Rng, n: int) -> np.ndarray:
         around, across = rng.uniform(0, 2 * np.pi, (2, n))
@@ -93,8 +114,13 @@ def ring(center, normal_axis: int, radius: float, thickness: float) -> Part:
     return Part(4 * np.pi**2 * radius * thickness, draw)
 
 
-def profile(heights, radii, x: float = 0.0, z: float = 0.0) -> list[Part]:
-    """A turned body: frustums along a profile of heights and radii."""
+def profile(
+    heights: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
+    x: float = 0.0,
+    z: float = 0.0,
+) -> list[Part]:
+    """Solid of revolution about the vertical axis at (x, z): frustums between pairs of heights."""
     points = [(x, float(h), z) for h in heights]
     last = len(points) - 1
     return [
