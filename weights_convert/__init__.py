@@ -1,10 +1,11 @@
 """PyTorch checkpoints of the Point-MAE family as backbones of this library, without PyTorch.
 
-`python -m weights_convert CHECKPOINT --output=backbone.safetensors` on the command line;
-`pointata_jax.load_backbone` reads checkpoints directly. What each family's files look like is in
-`point_mae`, `point_bert`, `recon`, `ulip` and `torch_pointcloud`, what they share in `trunk`.
+The command line is `python -m weights_convert CHECKPOINT --output=backbone.safetensors`.
+`pointata_jax.load_backbone` reads checkpoints directly. The modules `point_mae`, `point_bert`,
+`recon`, `ulip` and `torch_pointcloud` describe the files of each family, and `trunk` describes what
+the families share.
 
-Names and shapes are those of the public model code (Point-MAE's also of a file that the official
-code wrote). Of the published weights themselves none could be opened here: what a file holds beside
-its trunk may differ in details, and then the conversion stops and names it.
+Names and shapes are those of the public model code, for Point-MAE also those of a file written by
+the official code. The published weights were not available for tests. If such a file has other
+tensors around its trunk, the conversion stops and names them.
 """

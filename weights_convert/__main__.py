@@ -7,6 +7,7 @@ python -m weights_convert backbone.safetensors --to=torch --output=backbone_torc
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 
 from pointata_jax.errors import InputError
@@ -28,20 +29,20 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="point_mae, point_bert, recon, ulip, torch_pointcloud, pointata; default: auto",
     )
-    add("--report", help="where to write everything that is known about the tensors, as JSON")
+    add("--report", help="a JSON file to write that lists every tensor and what became of it")
     add("--drop", metavar="REGEX", help="leave out tensors whose whole name matches")
-    add("--key", help="the entry that holds the weights, dotted where nested; default: found")
-    add("--prefix", help="what the names of the wanted tensors start with; others are left out")
+    add("--key", help="the entry that holds the weights, dotted if nested; default: searched for")
+    add("--prefix", help="start of the names of the wanted tensors; others are left out")
     add("--num_heads", type=int, help="attention heads; default: one for every 64 channels")
-    add("--num_groups", type=int, help="patches of a shape; default: the family's (64; ULIP 512)")
-    add("--group_size", type=int, help="points of a patch; default: the file's, or 32")
+    add("--num_groups", type=int, help="patches per shape; default: the family's (64; ULIP 512)")
+    add("--group_size", type=int, help="points per patch; default: the file's, or 32")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     args = _parser().parse_args(argv)
-    # Here, so that --help is quick.
+    # Imported late so that --help is fast.
     from weights_convert.convert import convert
     from weights_convert.recognize import Options
 
@@ -50,15 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             args.checkpoint,
             args.output,
             to=args.to,
-            options=Options(
-                format=args.format,
-                drop=args.drop,
-                num_heads=args.num_heads,
-                num_groups=args.num_groups,
-                group_size=args.group_size,
-                key=args.key,
-                prefix=args.prefix,
-            ),
+            options=Options(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Options)}),
             report=args.report,
         )
     except InputError as error:

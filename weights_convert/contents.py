@@ -1,10 +1,10 @@
-"""Where the tensors of a checkpoint lie: the entry that is asked for, and all others."""
+"""Finds the entries of a checkpoint that hold tensors, and explains where none are found."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pointata_jax.errors import InputError
 from weights_convert.pickle_values import Placeholder
@@ -20,10 +20,10 @@ class Holding(NamedTuple):
     """An entry that holds tensors.
 
     Attributes:
-      key: of the entry, dotted, as --key takes it.
-      tensors: how many there are in it and below it.
-      numbers: in these tensors.
-      names: of the tensors that lie in it directly; empty where they have none.
+      key: dotted key of the entry, as --key takes it.
+      tensors: number of tensors in the entry and below it.
+      numbers: number of values in these tensors.
+      names: names of the tensors directly in the entry; empty if they have none.
     """
 
     key: str
@@ -32,17 +32,17 @@ class Holding(NamedTuple):
     names: frozenset[str]
 
 
-def holdings(value: Any, besides: Sequence[Any] = ()) -> list[Holding]:
-    """The entries of a value that hold tensors, in order; those in `besides` are passed over.
+def holdings(value: object, besides: Sequence[object] = ()) -> list[Holding]:
+    """The entries of a value that hold tensors, in order, without those in `besides`.
 
-    An entry is what holds tensors by name, or, where it has many such parts (the state of an
-    optimizer), all of them together. What is named twice is counted once.
+    A value that holds tensors directly is one entry. A value with many parts that hold tensors (the
+    state of an optimizer) is one entry too. A part that is referenced twice is counted once.
     """
     seen = {id(part) for part in besides}
     return _below(value, (), seen)
 
 
-def _below(value: Any, path: tuple[str, ...], seen: set[int]) -> list[Holding]:
+def _below(value: object, path: tuple[str, ...], seen: set[int]) -> list[Holding]:
     if isinstance(value, Tensor):
         return [_holding(path, [value], frozenset())]
     if not isinstance(value, (dict, list, tuple, Placeholder)) or id(value) in seen:
@@ -58,7 +58,6 @@ def _below(value: Any, path: tuple[str, ...], seen: set[int]) -> list[Holding]:
             if isinstance(value, dict):
                 names.append(name)
         else:
-            # The parts of an object have no names that a user could give.
             parts += _below(part, (*path, name), seen)
     if direct or (path and len(parts) > _MAX_ENTRIES):
         own = _holding(path, direct, frozenset(names))
@@ -69,6 +68,7 @@ def _below(value: Any, path: tuple[str, ...], seen: set[int]) -> list[Holding]:
             )
         ]
     if isinstance(value, Placeholder) and parts:
+        # The parts of an object have no keys that --key could name, so they are one entry.
         total = sum(p.tensors for p in parts), sum(p.numbers for p in parts)
         return [Holding(f"{'.'.join(path)} ({value.name})".strip(), *total, frozenset())]
     return parts
@@ -78,7 +78,9 @@ def _holding(path: tuple[str, ...], tensors: list[Tensor], names: frozenset[str]
     return Holding(".".join(path), len(tensors), sum(t.size for t in tensors), names)
 
 
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
+def _children(
+    value: dict[object, object] | list[object] | tuple[object, ...] | Placeholder,
+) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, part in value.items():
             yield str(key), part
@@ -88,13 +90,13 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
             yield str(i), part
 
 
-def find(value: Any, key: str) -> Any:
-    """What lies under a dotted key; names that hold dots themselves are found too.
+def find(value: object, key: str) -> object:
+    """The value under a dotted key; names that contain dots are found too.
 
     Raises:
-      InputError: nothing does.
+      InputError: there is no value under the key.
     """
-    # Every way to cut the key into names, the longest names first; bounded by the key's length.
+    # Tries every way to split the key into names, longest names first.
     waiting = [(value, key)]
     tried: set[tuple[int, str]] = set()
     while waiting:
@@ -113,23 +115,24 @@ def find(value: Any, key: str) -> Any:
     raise InputError(f"it holds nothing under --key={key}{_listed(value)}.")
 
 
-def no_tensors(value: Any, key: str | None, wrappers: Sequence[str]) -> InputError:
-    """The sentence for a value that holds no tensors by name where they are expected."""
-    return InputError(f"{_instead(value, key, wrappers)}.")
+def no_tensors(value: object, key: str | None, wrappers: Sequence[str]) -> InputError:
+    """The error for a value that holds no named tensors where they are expected."""
+    return InputError(f"{_description(value, key, wrappers)}.")
 
 
-def _instead(value: Any, key: str | None, wrappers: Sequence[str]) -> str:
+def _description(value: object, key: str | None, wrappers: Sequence[str]) -> str:
+    """What the value holds, and what to do."""
     where = f"under --key={key} it" if key else "it"
     if isinstance(value, Placeholder):
         what = (
-            f"holds a whole pickled model (an object of {value.name}), whose class would have to "
-            "be run"
+            f"holds a whole pickled model (an object of {value.name}), and reading it would run "
+            "the code of its class"
             if value.is_module
             else f"holds an object of {value.name} where a dictionary of tensors is expected"
         )
         return (
-            f"{where} {what}: load it in PyTorch beside the code that made it, and save its "
-            "weights alone, torch.save(model.state_dict(), 'weights.pth')"
+            f"{where} {what}: load it in PyTorch with the code that made it, and save only its "
+            "weights, torch.save(model.state_dict(), 'weights.pth')"
         )
     if not isinstance(value, dict):
         return (
@@ -139,7 +142,7 @@ def _instead(value: Any, key: str | None, wrappers: Sequence[str]) -> str:
     for name in (None, *wrappers):
         inside = value if name is None else value.get(name)
         if name is not None and isinstance(inside, Placeholder):
-            return _instead(inside, name if key is None else f"{key}.{name}", ()).replace(
+            return _description(inside, name if key is None else f"{key}.{name}", ()).replace(
                 "under --key=", "under "
             )
         if isinstance(inside, dict):
@@ -153,28 +156,28 @@ def _instead(value: Any, key: str | None, wrappers: Sequence[str]) -> str:
     shown = ", ".join(str(name) for name in list(value)[:8])
     return (
         f"{where} holds no tensors by name{f' but {shown}' if shown else ''}: a state dict is "
-        f"looked for at the top and under {', '.join(wrappers)}{_listed(value)}"
+        f"expected at the top level or under {', '.join(wrappers)}{_listed(value)}"
     )
 
 
-def _listed(value: Any) -> str:
-    """The entries that could be meant."""
+def _listed(value: object) -> str:
+    """The entries that the user could mean, as the end of an error."""
     found = [h for h in holdings(value) if h.key]
     if not found:
         return "" if not isinstance(value, Tensor) else ", and it is a tensor"
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     entries = ", ".join(f"{h.key} ({h.tensors})" for h in found[:_SHOWN])
     named = next((h for h in sorted(found, key=lambda h: -h.tensors) if h.names), None)
-    say = f"; say which by --key, for example --key={named.key}" if named else ""
-    return f"; tensors lie in {entries}{more}{say}"
+    advice = f"; choose one by --key, for example --key={named.key}" if named else ""
+    return f"; tensors are in {entries}{more}{advice}"
 
 
-def _type(value: Any) -> str:
+def _type(value: object) -> str:
     if isinstance(value, Tensor):
         return "a single tensor"
     return f"a {type(value).__name__}" if value is not None else "nothing"
 
 
-def type_name(value: Any) -> str:
-    """The type of what lies beside tensors, for people."""
+def type_name(value: object) -> str:
+    """The name of a value's type, for errors."""
     return value.name if isinstance(value, Placeholder) else type(value).__name__

@@ -1,7 +1,7 @@
-"""Conversion: from a checkpoint to our backbone in memory or in a file, or back to PyTorch's names.
+"""Converts a checkpoint to a backbone in memory or in a file, or a backbone to PyTorch's names.
 
-Tensors are read, laid out and written one at a time, so a conversion takes little more memory than
-its largest tensor, and nothing of PyTorch or JAX is imported.
+Tensors are read, converted and written one at a time, so a conversion needs little more memory than
+its largest tensor. Neither PyTorch nor JAX is imported.
 """
 
 from __future__ import annotations
@@ -61,17 +61,18 @@ def convert(
     """Converts a checkpoint into a file and compares that file with its source, bit by bit.
 
     Args:
-      path: any file that `weights_convert` reads, also one of our own.
+      path: any file that `weights_convert` reads, including a backbone of this library.
       output: the `.safetensors` file to write.
       to: "pointata" for a backbone of this library, "torch" for Point-MAE's names.
-      options: what the user says about the file.
-      report: where to write the report as JSON, also when the conversion is refused.
+      options: what the user states about the file.
+      report: JSON file for the report; it is written too if the conversion fails.
 
     Returns:
       The report.
 
     Raises:
-      InputError: as `read_backbone`; or the output would overwrite the input.
+      InputError: as `read_backbone`; an unknown target; or a file that cannot be written or would
+        overwrite another one.
     """
     options = options or Options()
     if to not in TARGETS:
@@ -80,14 +81,16 @@ def convert(
     if report is not None:
         _check_target("report", report, path)
         if Path(report).resolve() == Path(output).resolve():
-            raise InputError(f"--report={os.fspath(report)} would overwrite --output: choose two.")
+            raise InputError(
+                f"--report={os.fspath(report)} would overwrite --output: give two paths."
+            )
 
     def write_report(found: Report) -> None:
         if report is not None:
             with _writing("report", report):
                 Path(report).write_text(json.dumps(found.to_dict(), indent=2) + "\n", "utf-8")
 
-    with _accounted(path, options, refused=write_report) as (state, accounts):
+    with _accounted(path, options, on_refusal=write_report) as (state, accounts):
         source_hash = file_sha256(path)
         metadata = _metadata(path, source_hash, state, accounts, options, to)
         finite = _Finite(path)
@@ -106,27 +109,27 @@ def convert(
 
 
 def _check_target(flag: str, target: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Says what keeps a file from being written, before the work begins."""
+    """Raises InputError if a file cannot be written, before the conversion starts."""
     given = f"--{flag}={os.fspath(target)}"
     if not os.fspath(target):
         raise InputError(f"--{flag} is empty: give the path of a file.")
     with _writing(flag, target):
         if os.path.exists(target) and os.path.exists(path) and os.path.samefile(path, target):
-            raise InputError(f"{given} would overwrite the checkpoint itself.")
+            raise InputError(f"{given} would overwrite the checkpoint itself: give another path.")
         folder = Path(target).resolve().parent
         if not folder.is_dir():
-            raise InputError(f"the folder of {given} does not exist: make it first.")
+            raise InputError(f"the folder of {given} does not exist: create it first.")
         if os.path.isdir(target):
             raise InputError(f"{given} is a folder: give the path of a file in it.")
-        # Writing makes a new file in the folder, and replaces the old one.
+        # The output is written as a new file in the folder that then replaces the old one.
         written = folder if flag == "output" or not os.path.exists(target) else target
         if not os.access(written, os.W_OK):
-            raise InputError(f"{given} may not be written: change the rights of {written}.")
+            raise InputError(f"{given} cannot be written: change the permissions of {written}.")
 
 
 @contextlib.contextmanager
 def _writing(flag: str, target: str | os.PathLike) -> Iterator[None]:
-    """Turns what the system says against writing a file into a sentence."""
+    """Turns errors of the system while a file is written into InputError."""
     try:
         yield
     except InputError:
@@ -134,8 +137,8 @@ def _writing(flag: str, target: str | os.PathLike) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"--{flag}={os.fspath(target)} cannot be written ({why}): choose another place, or "
-            "look at the disk and the rights of the folder."
+            f"--{flag}={os.fspath(target)} cannot be written ({why}): choose another path, or "
+            "check the disk and the permissions of the folder."
         ) from error
 
 
@@ -143,32 +146,32 @@ def _writing(flag: str, target: str | os.PathLike) -> Iterator[None]:
 def _accounted(
     path: str | os.PathLike,
     options: Options,
-    refused: Callable[[Report], None] = lambda report: None,
+    on_refusal: Callable[[Report], None] = lambda report: None,
 ) -> Iterator[tuple[StateDict, Accounts]]:
-    """An open checkpoint with its accounts, in order; `refused` is told of one that is not."""
+    """An open checkpoint with complete accounts; `on_refusal` gets the report of any other one."""
     with open_state_dict(path, options.key, options.prefix) as state:
         try:
             accounts = account(state, options)
         except InputError as error:
             raise InputError(f"{os.fspath(path)}: {error}") from error
         if not accounts.in_order:
-            refused(Report.of(accounts, state, source=(os.fspath(path), file_sha256(path))))
+            on_refusal(Report.of(accounts, state, source=(os.fspath(path), file_sha256(path))))
             raise InputError(f"{os.fspath(path)}: {complaints(accounts)}")
         yield state, accounts
 
 
 class _Finite:
-    """Counts what is not finite in the used tensors of a file, as they are read."""
+    """Collects the tensors of a file that hold values that are not finite."""
 
     def __init__(self, path: str | os.PathLike):
         self._path = path
         self._bad: dict[str, str] = {}
 
-    def look(self, name: str, stored: np.ndarray, value: np.ndarray) -> None:
-        """At a tensor as it is stored and as float32."""
+    def add(self, name: str, stored: np.ndarray, value: np.ndarray) -> None:
+        """Checks a tensor, given as it is stored and as float32."""
         if np.isfinite(value).all():
             return
-        # At the stored values in their own type: float64 may leave the range of float32.
+        # Counted in the stored type, because float64 values can exceed the range of float32.
         nan, infinite = int(np.isnan(stored).sum()), int(np.isinf(stored).sum())
         large = value.size - int(np.isfinite(value).sum()) - nan - infinite
         counts = ((nan, "NaN"), (infinite, "infinite"), (large, "too large for float32"))
@@ -176,13 +179,13 @@ class _Finite:
         self._bad[name] = f"{name} ({parts} of {value.size:,})"
 
     def check(self) -> None:
-        """Raises `InputError` where anything was found."""
+        """Raises InputError if any value was not finite."""
         if self._bad:
             shown = ", ".join(list(self._bad.values())[:_SHOWN])
             more = f" and {len(self._bad) - _SHOWN} more" if len(self._bad) > _SHOWN else ""
             raise InputError(
                 f"{os.fspath(self._path)}: {shown}{more} hold values that are not finite: the "
-                "checkpoint is of a training that diverged, or damaged."
+                "training of the checkpoint diverged or the file is damaged; use another one."
             )
 
 
@@ -192,22 +195,22 @@ def _read(
     """A used tensor as float32, in the layout of its file."""
     name = accounts.used[entry]
     stored = state.tensors[name].read()
-    # Half precision fits float32 exactly; float64 is rounded, which the report says.
+    # Half precision converts to float32 exactly. float64 is rounded, and the report states it.
     with np.errstate(over="ignore"):
         value = stored.astype(np.float32, copy=False)
     if finite is not None:
-        finite.look(name, stored, value)
+        finite.add(name, stored, value)
     return value
 
 
 def _value(state: StateDict, accounts: Accounts, entry: Entry, finite: _Finite) -> np.ndarray:
-    """A used tensor as float32, in our layout."""
+    """A used tensor as float32, in the layout of this library."""
     value = _read(state, accounts, entry, finite)
     return value if accounts.format is OUR_FORMAT else entry.to_ours(value)
 
 
 def _plan(state: StateDict, accounts: Accounts, to: str, finite: _Finite) -> list[Planned]:
-    """What is written, each tensor made when its turn comes."""
+    """The tensors to write; each is computed when it is written."""
     if to == "torch":
         return to_torch.plan(
             accounts.architecture, lambda entry: _value(state, accounts, entry, finite)
@@ -232,7 +235,7 @@ def _metadata(
     options: Options,
     to: str,
 ) -> dict[str, str]:
-    """Where the output comes from; what an earlier conversion knew is kept."""
+    """Metadata of the output: its source, and the entries of an earlier conversion."""
     config = json.dumps(accounts.architecture.to_dict())
     metadata = {k: v for k, v in state.metadata.items() if k not in ("format", "config")}
     metadata.pop(CONFIG_KEY, None)
@@ -252,7 +255,7 @@ def _metadata(
 
 
 def _compare(output: str | os.PathLike, state: StateDict, accounts: Accounts, to: str) -> None:
-    """Reads the output and the checkpoint again; both must hold the same bits."""
+    """Reads the output and the checkpoint again and checks that their bits are equal."""
     with open_state_dict(output) as written:
         for entry in accounts.used:
             value = written.tensors[entry.name if to == "torch" else entry.path].read()
@@ -264,8 +267,8 @@ def _compare(output: str | os.PathLike, state: StateDict, accounts: Accounts, to
                 same = _same_bits(entry.to_torch(ours), expected.reshape(entry.shape))
             if not same:
                 raise InputError(
-                    f"{os.fspath(output)} does not hold what was written to it ({entry.path}): the "
-                    "disk may be full or failing."
+                    f"{os.fspath(output)} does not hold what was written to it ({entry.path}): "
+                    "check whether the disk is full or failing, and convert again."
                 )
 
 

@@ -1,6 +1,6 @@
-"""What a file is that is no checkpoint: one sentence for each kind that people meet.
+"""Recognizes checkpoint files, and explains what any other file is.
 
-Downloads end in pointers, pages and halves of files; archives are given without being unpacked.
+Common other files are git-LFS pointers, HTML pages, incomplete downloads and packed archives.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import NoReturn
 from pointata_jax.errors import InputError
 
 SUFFIXES = (".pth", ".pt", ".t7", ".ckpt", ".bin", ".safetensors")
-"""How files of weights are called."""
+"""Usual suffixes of files of weights."""
 LEGACY_NUMBER = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""PyTorch's file format before 1.6 starts with this number as a pickle, behind its protocol."""
+"""Pickled number near the start of files in PyTorch's format before 1.6."""
 _START = 4096
-# The header of safetensors is limited to this by its library.
+# Maximum size of a header that the safetensors library accepts.
 _MAX_HEADER = 100_000_000
 _MAX_INDEX = 2**26
 _SHOWN = 6
-_EXPECTED = "expected is a checkpoint in PyTorch's zip format (torch >= 1.6) or a safetensors file"
-_AGAIN = "fetch the file itself, and look at it before you convert it"
+_EXPECTED = "give a checkpoint in PyTorch's zip format (torch >= 1.6) or a safetensors file"
+_AGAIN = "download the file itself, and check its content before you convert it"
 _ARCHIVES = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
@@ -48,30 +48,32 @@ def checkpoint_kind(path: str | os.PathLike) -> str:
     """Whether a file is a "zip" or a "safetensors" file, from its first bytes.
 
     Raises:
-      InputError: the file is missing, unreadable, or of another kind, which the sentence names.
+      InputError: the file is missing, unreadable, or of another kind, which the error names.
     """
     name = os.fspath(path)
     try:
         if os.path.isdir(path):
             _refuse_folder(name)
         if not os.path.lexists(path):
-            raise InputError(f"checkpoint {name} does not exist.")
+            raise InputError(f"checkpoint {name} does not exist: check the path.")
         if not os.path.exists(path):
-            raise InputError(f"checkpoint {name} is a link to a file that does not exist.")
+            raise InputError(
+                f"checkpoint {name} is a link to a file that does not exist: give the file itself."
+            )
         if not os.path.isfile(path):
-            raise InputError(f"{name} is neither a file nor a folder, expected a file.")
+            raise InputError(f"{name} is neither a file nor a folder: give a file.")
         size = os.path.getsize(path)
         with open(path, "rb") as file:
             start = file.read(_START)
         if start.startswith(b"PK\x03\x04"):
             return "zip"
         header = int.from_bytes(start[:8], "little")
-        # Text has eight letters where safetensors has a length: an impossible one.
+        # A text has eight letters where safetensors has a length, and they make an impossible one.
         if start[8:9] == b"{" and header <= max(size, _MAX_HEADER):
             if header + 8 > size:
                 raise InputError(
-                    f"{name} is cut off: its header alone promises {header + 8:,} bytes, the file "
-                    f"has {size:,}; fetch it again."
+                    f"{name} is cut off: its header alone needs {header + 8:,} bytes, but the file "
+                    f"has {size:,}; download it again."
                 )
             return "safetensors"
         raise InputError(f"{name} {_what_else(path, start, size)}.")
@@ -82,27 +84,27 @@ def checkpoint_kind(path: str | os.PathLike) -> str:
 
 
 def unreadable(path: str | os.PathLike, error: Exception) -> InputError:
-    """The sentence for a file that the system does not let us read."""
+    """The error for a file that the system cannot read."""
     why = getattr(error, "strerror", None) or str(error)
     if isinstance(error, PermissionError):
-        return InputError(f"{os.fspath(path)} may not be read: change its rights.")
+        return InputError(f"{os.fspath(path)} cannot be read: change its permissions.")
     return InputError(
-        f"{os.fspath(path)!r} cannot be read ({why}): look at the disk, or copy the file again."
+        f"{os.fspath(path)!r} cannot be read ({why}): check the disk, or copy the file again."
     )
 
 
 def refuse_zip(path: str | os.PathLike, error: Exception) -> NoReturn:
-    """Says what is wrong with a file that starts as a zip archive and is none."""
+    """Raises InputError for a file that starts like a zip archive but cannot be read as one."""
     size = os.path.getsize(path)
     raise InputError(
-        f"{os.fspath(path)} starts as a checkpoint but cannot be read as one ({error}): of its "
-        f"{size:,} bytes the last are missing or damaged, as after a download that was cut off; "
-        "fetch it again."
+        f"{os.fspath(path)} starts like a checkpoint but cannot be read ({error}): the end of the "
+        f"file, which has {size:,} bytes, is missing or damaged, as after an incomplete download; "
+        "download it again."
     )
 
 
 def other_archive(names: list[str]) -> str | None:
-    """What a zip archive without a checkpoint's pickle is, from the names of its members."""
+    """What a zip archive without a checkpoint's pickle is, from its members; None if unknown."""
     if names and all(name.endswith(".npy") for name in names):
         return "it holds NumPy arrays (npz), not a checkpoint of torch.save"
     found = [name for name in names if name.endswith(SUFFIXES)]
@@ -115,19 +117,19 @@ def other_archive(names: list[str]) -> str | None:
 
 
 def cut_off_tensors(path: str | os.PathLike) -> str | None:
-    """Why a safetensors file is too short for what its header promises; None where it is not."""
+    """How a safetensors file is shorter than its header states; None if it is not."""
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(length, _MAX_HEADER)))
         end = max(value["data_offsets"][1] for key, value in header.items() if key[:2] != "__")
-        promised = 8 + length + int(end)
+        stated = 8 + length + int(end)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return None
-    if promised <= size:
+    if stated <= size:
         return None
-    return f"its header promises {promised:,} bytes, the file has {size:,}"
+    return f"its header states {stated:,} bytes, but the file has {size:,}"
 
 
 def _refuse_folder(name: str) -> NoReturn:
@@ -135,16 +137,16 @@ def _refuse_folder(name: str) -> NoReturn:
     found = [entry for entry in entries if entry.endswith(SUFFIXES)]
     if {"data.pkl", "data"} <= set(entries):
         raise InputError(
-            f"{name} is the folder of an unpacked checkpoint: pack it again (zip -0 -r "
-            f"checkpoint.pth of the folder), or give the file that it came from."
+            f"{name} is the folder of an unpacked checkpoint: pack the folder again (zip -0 -r "
+            "checkpoint.pth FOLDER), or give the original file."
         )
     if found:
         raise InputError(
-            f"{name} is a folder, expected a checkpoint: give one of its files {_some(found)}."
+            f"{name} is a folder, not a checkpoint: give one of its files {_some(found)}."
         )
     raise InputError(
-        f"{name} is a folder, expected a checkpoint, and none of its {len(entries)} entries looks "
-        f"like one ({', '.join(SUFFIXES)})."
+        f"{name} is a folder, not a checkpoint, and none of its {len(entries)} entries has a "
+        f"suffix of one ({', '.join(SUFFIXES)}): give the path of a file."
     )
 
 
@@ -163,27 +165,27 @@ def _what_else(path: str | os.PathLike, start: bytes, size: int) -> str:
             return f"is {kind}: {_EXPECTED}"
     if LEGACY_NUMBER in start[:32]:
         return (
-            "is not a checkpoint in PyTorch's zip format: it is from before torch 1.6 (this one is "
-            "that old), load it there once and save it again with torch.save"
+            "is a checkpoint in the format before torch 1.6, not in PyTorch's zip format: load it "
+            "in PyTorch 1.6 or newer and save it again with torch.save"
         )
     if (text := _text(start)) is not None:
         return _what_text(path, text, size)
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
         return (
-            f"is a plain pickle, not one of torch.save, and is not opened, because a pickle can "
-            f"run code: {_EXPECTED}; where you trust it, load it yourself and save its tensors "
-            "with torch.save"
+            "is a plain pickle that torch.save did not write, and it is not opened, because a "
+            f"pickle can run code: {_EXPECTED}; if you trust it, load it and save its tensors with "
+            "torch.save"
         )
     if not any(start):
         return f"starts with {len(start)} zeros, as after a copy that failed: {_AGAIN}"
     return (
         f"is of an unknown kind (it starts with {start[:8].hex(' ')}): {_EXPECTED}; if it is older "
-        "than torch 1.6, load it there once and save it again with torch.save"
+        "than torch 1.6, load it in PyTorch and save it again with torch.save"
     )
 
 
 def _text(start: bytes) -> str | None:
-    """The beginning of a text without its blanks; None where it is no text."""
+    """The start of a text without leading white space; None if it is not a text."""
     encoding = "utf-8"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
@@ -196,8 +198,8 @@ def _what_text(path: str | os.PathLike, text: str, size: int) -> str:
     lower = text[:1024].lower()
     if lower.startswith("version https://git-lfs") or "\noid sha256:" in lower:
         return (
-            "is a git-LFS pointer, not the checkpoint that it stands for: run `git lfs pull` in "
-            "its repository, or download the file from the page of the repository"
+            "is a git-LFS pointer, not the checkpoint itself: run `git lfs pull` in its "
+            "repository, or download the file from the page of the repository"
         )
     if lower.startswith("<!doctype html") or re.search(r"<(html|head|body|title)\b", lower):
         return (
@@ -205,7 +207,7 @@ def _what_text(path: str | os.PathLike, text: str, size: int) -> str:
             f"a login or an error; {_AGAIN}"
         )
     if lower.startswith("<"):
-        return f"is an XML text, as servers send instead of a file that they refuse: {_AGAIN}"
+        return f"is an XML text, perhaps the error of a server: {_AGAIN}"
     if lower.startswith(("{", "[")):
         return _what_json(path, size)
     first = " ".join(text.split())[:60]
@@ -237,8 +239,8 @@ def _what_json(path: str | os.PathLike, size: int) -> str:
         )
     listed = f" in {len(shards)} files ({_some(shards)})" if shards else ""
     return (
-        f"is the index of a checkpoint{listed}, without weights of its own: merge the files into "
-        f"one first, in Python `{how}`, and give that"
+        f"is the index of a checkpoint{listed} and holds no weights: merge the files into one in "
+        f"Python, `{how}`, and give the merged file"
     )
 
 
@@ -256,11 +258,11 @@ def open_zip(path: str | os.PathLike) -> zipfile.ZipFile:
     """The archive of a checkpoint.
 
     Raises:
-      InputError: the end of the archive, which lists what it holds, is missing or damaged.
+      InputError: the end of the archive, which lists its members, is missing or damaged.
     """
     try:
         return zipfile.ZipFile(path)
     except PermissionError as error:
         raise unreadable(path, error) from error
-    except Exception as error:  # zipfile raises many kinds for damage.
+    except Exception as error:  # zipfile raises many types for damaged files.
         refuse_zip(path, error)

@@ -1,8 +1,9 @@
 r"""Point-BERT (lulutang0608/Point-BERT): pre-trained and fine-tuned files.
 
-Its patch embedder gives 256 channels, which `reduce_dim` brings to the width; both stages have a
-trained class token. A pre-trained file holds two copies of the transformer, the trained one
-(`transformer_q.`, which the official loader takes, and so do we) and its momentum average:
+The patch embedder outputs 256 channels, and `reduce_dim` maps them to the width. Both stages have a
+trained class token. A pre-trained file holds two copies of the transformer: the trained one
+(`transformer_q.`) and its momentum average (`transformer_k.`). The official loader uses the trained
+one, and so does this package:
 
 | name in the file                                        | shape            | becomes           |
 | ------------------------------------------------------- | ---------------- | ----------------- |
@@ -16,22 +17,24 @@ trained class token. A pre-trained file holds two copies of the transformer, the
 | queue, queue_ptr                                        | (512,16384),(1)  | dropped: queue    |
 
 Fine-tuned files (164 entries, 22,065,960 parameters with 40 classes) have the standard names and
-`cls_head_finetune.{0,3}`, (256,2D) and (classes,256). Segmentation files were not seen; the names
-of their head can be given to --drop.
+`cls_head_finetune.{0,3}`, (256,2D) and (classes,256). Segmentation files were not available for
+these tables. The names of their heads can be given to --drop.
 """
 
-from weights_convert.family import Format
+import functools
+
+from weights_convert.family import FIRST_LAYER, Format
 from weights_convert.point_mae import HEADS, TOKENS, TRUNK
 
-BRIDGE = r"(reduce_dim\..+)"
+PARTS = (TRUNK, r"(reduce_dim\..+)", TOKENS)
+SIGNATURE = (FIRST_LAYER, r"reduce_dim\.weight")
+
+_format = functools.partial(Format.of_standard_names, "point_bert", "Point-BERT", parts=PARTS)
 
 FORMATS = (
-    Format(
-        family="point_bert",
-        title="Point-BERT",
-        stage="pre-trained",
-        signature=(r"transformer_q\.encoder\.first_conv\.0\.weight",),
-        renames=tuple((rf"transformer_q\.{part}", r"\1") for part in (TRUNK, BRIDGE, TOKENS)),
+    _format(
+        "pre-trained",
+        prefix=r"transformer_q\.",
         drops=(
             (r"transformer_k\..+", "momentum copy of the transformer"),
             (r"dvae\..+", "tokenizer of pre-training"),
@@ -39,12 +42,5 @@ FORMATS = (
             (r"transformer_q\.(mask_token|(lm_head|cls_head)\..+)", "heads of pre-training"),
         ),
     ),
-    Format(
-        family="point_bert",
-        title="Point-BERT",
-        stage="fine-tuned",
-        signature=(r"encoder\.first_conv\.0\.weight", r"reduce_dim\.weight"),
-        renames=tuple((part, r"\1") for part in (TRUNK, BRIDGE, TOKENS)),
-        drops=HEADS,
-    ),
+    _format("fine-tuned", signature=SIGNATURE, drops=HEADS),
 )

@@ -10,8 +10,8 @@ Pre-trained files hold 209 entries (29,006,432 parameters at size `small`):
 | MAE_decoder.blocks.{0-3}.*, MAE_decoder.norm.* | as the trunk's  | dropped: decoder          |
 | increase_dim.0.*                               | (3·32,D,1),…    | dropped; tells group size |
 
-They hold no class token. Fine-tuned files (174 entries, 22,099,752 parameters with 40 classes) have
-the standard names themselves and a trained class token:
+They have no class token. Fine-tuned files (174 entries, 22,099,752 parameters with 40 classes) have
+the standard names and a trained class token:
 
 | name in the file                  | shape       | becomes           |
 | --------------------------------- | ----------- | ----------------- |
@@ -19,9 +19,11 @@ the standard names themselves and a trained class token:
 | {encoder,pos_embed,blocks,norm}.* | see `trunk` | the standard name |
 | cls_head_finetune.{0,1,4,5,8}.*   | (256,2D) …  | dropped: head     |
 
-Part segmentation files (`model_state_dict` inside) have no class token and another head:
-label_conv, propagation_0, convs{1-3}, bns{1,2}.
+Part segmentation files (key `model_state_dict`) have no class token and another head: label_conv,
+propagation_0, convs{1-3}, bns{1,2}.
 """
+
+import functools
 
 from weights_convert.family import Format, Rules
 
@@ -35,21 +37,9 @@ HEADS: Rules = (
     (r"(label_conv|propagation_\d|convs\d|bns\d)\..+", "part segmentation head"),
 )
 
+_format = functools.partial(Format.of_standard_names, "point_mae", "Point-MAE")
+
 FORMATS = (
-    Format(
-        family="point_mae",
-        title="Point-MAE",
-        stage="pre-trained",
-        signature=(r"MAE_encoder\.encoder\.first_conv\.0\.weight",),
-        renames=((rf"MAE_encoder\.{TRUNK}", r"\1"),),
-        drops=DECODER,
-    ),
-    Format(
-        family="point_mae",
-        title="Point-MAE",
-        stage="fine-tuned",
-        signature=(r"encoder\.first_conv\.0\.weight",),
-        renames=((TRUNK, r"\1"), (TOKENS, r"\1")),
-        drops=HEADS,
-    ),
+    _format("pre-trained", prefix=r"MAE_encoder\.", parts=(TRUNK,), drops=DECODER),
+    _format("fine-tuned", parts=(TRUNK, TOKENS), drops=HEADS),
 )

@@ -1,4 +1,4 @@
-"""Which file is this, and what is each of its tensors: used, left out, unexpected, missing."""
+"""Recognizes the format of a file and states what becomes of each of its tensors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from weights_convert.torch_zip import Tensor
 from weights_convert.trunk import Architecture, Entry, entries, infer_architecture
 
 OURS = "pointata_jax.backbone/1"
-"""`format` in the metadata of our own files; `pointata_jax.models.backbone_file.FORMAT`."""
+"""`format` in the metadata of files of this library, as `models.backbone_file.FORMAT`."""
 CONFIG_KEY = "pointata_jax.config"
-"""Where files that were written for PyTorch keep the architecture (`to_torch`)."""
+"""Metadata key of the architecture in files that were written for PyTorch (`to_torch`)."""
 OUR_FORMAT = Format("pointata", "PointATA-JAX", "backbone", (), (), ())
-# The most telling first: a ReCon file also has all that a Point-MAE file has.
+# The most specific first: a ReCon file also has every name of a Point-MAE file.
 FORMATS: tuple[Format, ...] = (
     *torch_pointcloud.FORMATS,
     *ulip.FORMATS,
@@ -28,7 +28,7 @@ FORMATS: tuple[Format, ...] = (
     *point_mae.FORMATS,
 )
 FAMILIES = ("point_mae", "point_bert", "recon", "ulip", "torch_pointcloud", "pointata")
-_STRANGERS = (
+_UNSUPPORTED = (
     (r"GPT_Transformer\..+|.*\.?sos_pos", "PointGPT"),
     (r"(.+\.)?h_encoder\..+", "Point-M2AE"),
 )
@@ -36,16 +36,16 @@ _STRANGERS = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a user may say about a file.
+    """What a user can state about a file.
 
     Attributes:
       format: family (`FAMILIES`), or "auto".
-      drop: expression; tensors whose whole name it matches are left out by choice.
-      num_heads: attention heads; None for 64 channels each.
-      num_groups: patches of a shape; None for the family's published number.
-      group_size: points of a patch; None for what the file says, or 32.
-      key: dotted name of the entry that holds the weights; None to look for it.
-      prefix: what the names of the wanted tensors start with; None for all tensors.
+      drop: expression; tensors whose whole name it matches are left out.
+      num_heads: attention heads; None for heads of 64 channels.
+      num_groups: patches per shape; None for the published number of the family.
+      group_size: points per patch; None for the number in the file, or 32.
+      key: dotted name of the entry that holds the weights; None to search for it.
+      prefix: start of the names of the wanted tensors; None for all tensors.
 
     Raises:
       InputError: a number is below 1, or a text is empty.
@@ -71,17 +71,17 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Accounts:
-    """Every tensor of a file, accounted for.
+    """What becomes of every tensor of a file.
 
     Attributes:
-      format: what the file was recognized as.
-      architecture: of the trunk in it.
-      used: entry of the trunk to the name in the file.
-      dropped: reason to names in the file, left out on purpose.
+      format: the format that the file was recognized as.
+      architecture: architecture of its trunk.
+      used: name in the file of each entry of the trunk.
+      dropped: names in the file that are left out on purpose, by reason.
       by_choice: names in the file that the user dropped.
       missing: standard names that the trunk needs and the file lacks.
-      unexpected: names in the file that nobody knows.
-      misshapen: name in the file to what is wrong with it.
+      unexpected: names in the file that the format does not know.
+      misshapen: what is wrong with a tensor, by its name in the file.
     """
 
     format: Format
@@ -95,6 +95,7 @@ class Accounts:
 
     @property
     def in_order(self) -> bool:
+        """Whether no tensor is missing, unexpected or misshapen."""
         return not (self.missing or self.unexpected or self.misshapen)
 
 
@@ -102,49 +103,49 @@ def recognize(state: StateDict, family: str = "auto") -> Format:
     """The format of a state dict.
 
     Raises:
-      InputError: it is none of ours, or not of the family that was asked for.
+      InputError: the format is unknown, or not of the family that was asked for.
     """
     if family != "auto" and family not in FAMILIES:
         raise InputError(f"unknown format {family!r}: choose auto or one of {', '.join(FAMILIES)}.")
     if state.metadata.get("format") == OURS and family in ("auto", "pointata"):
         return OUR_FORMAT
-    # With what lies in the places of tensors, so that `account` can say what that is.
+    # Includes the names of other values, so that `account` can name those in place of tensors.
     names = (*state.tensors, *state.others)
     for candidate in FORMATS:
         if family in ("auto", candidate.family) and candidate.matches(names):
             return candidate
     first = ", ".join(sorted(state.tensors)[:6])
-    for pattern, stranger in _STRANGERS:
+    for pattern, family_name in _UNSUPPORTED:
         if any(re.fullmatch(pattern, name) for name in state.tensors):
             raise InputError(
-                f"this is a checkpoint of {stranger}, whose transformer is not Point-MAE's: only "
-                f"{', '.join(FAMILIES[:-1])} can be converted."
+                f"this is a checkpoint of {family_name}, whose transformer differs from "
+                f"Point-MAE's: only {', '.join(FAMILIES[:-1])} can be converted."
             )
     elsewhere = ", ".join(f"{h.key} ({h.tensors})" for h in state.besides[:6])
-    beside = (
-        f" Further tensors lie in {elsewhere}: if they are meant, say --key." if elsewhere else ""
-    )
+    beside = f" Other tensors are in {elsewhere}: choose them by --key." if elsewhere else ""
     wanted = "of a known family" if family == "auto" else f"of the family {family}"
     raise InputError(
-        f"the checkpoint is not {wanted} (its names start with {first}): supported are "
-        f"{', '.join(FAMILIES[:-1])}, see the tables in weights_convert; where the names have a "
-        f"prefix of their own, give --prefix.{beside}"
+        f"the checkpoint is not {wanted} (its first names are {first}): supported are "
+        f"{', '.join(FAMILIES[:-1])}, see the tables in weights_convert; if the names have another "
+        f"prefix, give --prefix.{beside}"
     )
 
 
 def account(state: StateDict, options: Options) -> Accounts:
-    """Recognizes a file, infers its architecture and says what becomes of every tensor.
+    """Recognizes a file, infers its architecture and states what becomes of every tensor.
+
+    Missing and unexpected tensors are recorded and raise no error.
 
     Raises:
-      InputError: the file is not recognized, its architecture cannot be told, or `options.drop`
-        is no expression or matches nothing. What is missing or unexpected is only recorded.
+      InputError: the file is not recognized, its architecture cannot be inferred, or `options.drop`
+        is not a regular expression or matches nothing.
     """
     tensors, by_choice = _drop_by_choice(state.tensors, options.drop)
     kept = dataclasses.replace(state, tensors=tensors)
     fmt = recognize(kept, options.format)
     if fmt is OUR_FORMAT:
         return _account_ours(kept, by_choice)
-    _refuse_impostors(fmt, state)
+    _check_that_trunk_values_are_tensors(fmt, state)
     standard: dict[str, str] = {}
     dropped: dict[str, list[str]] = {}
     unexpected: list[str] = []
@@ -184,8 +185,8 @@ def account(state: StateDict, options: Options) -> Accounts:
     )
 
 
-def _refuse_impostors(fmt: Format, state: StateDict) -> None:
-    """What stands in the place of a tensor of the trunk must be one, or it is lost in silence."""
+def _check_that_trunk_values_are_tensors(fmt: Format, state: StateDict) -> None:
+    """Raises InputError if a value with the name of a trunk tensor is not a tensor."""
     odd = [
         f"{name} ({kind})"
         for name, kind in state.others.items()
@@ -194,7 +195,7 @@ def _refuse_impostors(fmt: Format, state: StateDict) -> None:
     if odd:
         more = f" and {len(odd) - 6} more" if len(odd) > 6 else ""
         raise InputError(
-            f"{len(odd)} values stand in the places of tensors and are none: "
+            f"{len(odd)} values have names of tensors but are not tensors: "
             f"{', '.join(odd[:6])}{more}; make them tensors in PyTorch and save the file again."
         )
 
@@ -207,7 +208,9 @@ def _drop_by_choice(
     try:
         chosen = tuple(name for name in tensors if re.fullmatch(pattern, name))
     except re.error as error:
-        raise InputError(f"--drop={pattern} is no regular expression ({error}).") from error
+        raise InputError(
+            f"--drop={pattern} is not a regular expression ({error}): correct it."
+        ) from error
     if not chosen:
         raise InputError(
             f"--drop={pattern} matches no tensor: it must match a whole name, for example "
@@ -234,7 +237,7 @@ def _architecture(
         num_groups=fmt.num_groups if num_groups is None else num_groups,
         group_size=group_size,
     )
-    # The decoder stays behind on the way to PyTorch, but how deep it was is part of our settings.
+    # Files for PyTorch have no decoder, but its depth is part of the backbone's configuration.
     return found if known is None else dataclasses.replace(found, decoder_depth=known.decoder_depth)
 
 
@@ -242,14 +245,16 @@ def _stated_architecture(metadata: Mapping[str, str], key: str) -> Architecture:
     try:
         values = json.loads(metadata[key])
     except (KeyError, ValueError, RecursionError) as error:
-        raise InputError(f"its metadata hold no readable architecture ({error}).") from error
+        raise InputError(
+            f"its metadata hold no readable architecture ({error}): write the file again."
+        ) from error
     if not isinstance(values, dict):
-        raise InputError("its metadata hold no readable architecture.")
+        raise InputError("its metadata hold no readable architecture: write the file again.")
     return Architecture.from_dict(values)
 
 
 def _account_ours(state: StateDict, by_choice: tuple[str, ...]) -> Accounts:
-    """A file of ours: its architecture is stated, its names are paths."""
+    """Accounts of a file of this library, which states its architecture and has paths as names."""
     architecture = _stated_architecture(state.metadata, "config")
     expected = {entry.path: entry for entry in entries(architecture)}
     used = {entry: path for path, entry in expected.items() if path in state.tensors}

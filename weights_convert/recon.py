@@ -1,9 +1,9 @@
 r"""ReCon (qizekun/ReCon): pre-trained and fine-tuned files.
 
-The trunk's names are Point-MAE's, below `MAE_encoder.` in pre-trained files and bare in fine-tuned
-ones, but its blocks compute something else (`pointata_jax.models.blocks.ReconBlock`): a second
-stream of three global tokens, and residuals from the normalized input. The names and shapes here
-are those of the public `models/ReCon.py` and `models/transformer.py`.
+The names of the trunk are those of Point-MAE, behind `MAE_encoder.` in pre-trained files and with
+no prefix in fine-tuned ones. The blocks differ (`pointata_jax.models.blocks.ReconBlock`). They have
+a second stream of three global tokens, and residuals start from the normalized input. Names and
+shapes are those of the public `models/ReCon.py` and `models/transformer.py`.
 
 | name in the file                              | shape       | becomes                          |
 | --------------------------------------------- | ----------- | -------------------------------- |
@@ -18,17 +18,19 @@ are those of the public `models/ReCon.py` and `models/transformer.py`.
 | img_encoder.*, text_encoder.*                 | –           | dropped: image and text teachers |
 | cls_head_finetune.{0,1,4,5,8}.*               | (256,4D) …  | dropped: head                    |
 
-Published sizes (12 blocks): 192 wide with 3 heads, 256 with 4, 384 with 6. `Dis_encoder.` of the
-two-tower variant is not used here: such a file has a plain Point-MAE trunk.
+Published sizes (12 blocks): width 192 with 3 heads, 256 with 4, 384 with 6. `Dis_encoder.` of the
+two-tower variant is not used, because such a file has the trunk of a Point-MAE.
 """
+
+import functools
 
 from weights_convert.family import Format, Rules
 from weights_convert.point_mae import DECODER, HEADS, TRUNK
 
 GLOBAL_TOKENS = (("img", "image"), ("text", "text"))
-"""Tokens besides the class token, in their order: name in the file, name here."""
+"""Tokens after the class token, in this order: name in the file, name in this library."""
 
-# Name in the file, name here, rows and columns of the weight, whether there is a bias.
+# Name in the file, name in this library, rows and columns of the weight, whether it has a bias.
 SECOND_STREAM = (
     ("norm1_contrast", "global_norm_1", "D", "", True),
     ("norm2_contrast", "global_norm_2", "D", "", True),
@@ -45,21 +47,15 @@ _TEACHERS: Rules = (
     (r"(img_encoder|text_encoder)\..+", "image and text teachers"),
 )
 
+_format = functools.partial(
+    Format.of_standard_names,
+    "recon",
+    "ReCon",
+    parts=(TRUNK, _TOKENS),
+    signature=(r"blocks\.blocks\.0\.attn_contrast\.q\.weight",),
+)
+
 FORMATS = (
-    Format(
-        family="recon",
-        title="ReCon",
-        stage="pre-trained",
-        signature=(r"MAE_encoder\.blocks\.blocks\.0\.attn_contrast\.q\.weight",),
-        renames=((rf"MAE_encoder\.{TRUNK}", r"\1"), (rf"MAE_encoder\.{_TOKENS}", r"\1")),
-        drops=DECODER + _TEACHERS,
-    ),
-    Format(
-        family="recon",
-        title="ReCon",
-        stage="fine-tuned",
-        signature=(r"blocks\.blocks\.0\.attn_contrast\.q\.weight",),
-        renames=((TRUNK, r"\1"), (_TOKENS, r"\1")),
-        drops=HEADS + _TEACHERS,
-    ),
+    _format("pre-trained", prefix=r"MAE_encoder\.", drops=DECODER + _TEACHERS),
+    _format("fine-tuned", drops=HEADS + _TEACHERS),
 )

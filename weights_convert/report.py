@@ -1,4 +1,4 @@
-"""What a conversion did, as a table for people and as JSON; and what was wrong with a file."""
+"""The report of a conversion, as a table and as JSON, and the error for an incomplete file."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Report:
 
     Attributes:
       source: path of the checkpoint.
-      source_sha256: its hash.
+      source_sha256: hash of the checkpoint.
       container: "torch zip" or "safetensors".
-      wrapping: keys and prefixes around its names.
-      family: what it was recognized as.
+      wrapping: keys and prefixes around the names.
+      family: the family that the file was recognized as.
       stage: "pre-trained", "fine-tuned" …
-      architecture: of the trunk.
+      architecture: architecture of the trunk.
       used: names in the file that became part of the output.
-      dropped: reason to names that were left out on purpose.
+      dropped: names that were left out on purpose, by reason.
       dropped_by_choice: names that the user dropped.
       missing: names that the trunk needs and the file lacks.
-      unexpected: names that nobody knows.
-      misshapen: names to what is wrong with them.
-      besides: entries that hold tensors and were not read, to tensors and numbers in them and
-        whether they are a copy of the weights.
-      counts: group of tensors to (tensors, numbers in them).
-      parameters: trained numbers of the backbone.
-      statistics: running means and variances of its BatchNorms.
+      unexpected: names that the format does not know.
+      misshapen: what is wrong with a tensor, by name.
+      besides: entries that hold tensors and were not read: the numbers of tensors and of values in
+        them, and whether they are a copy of the weights.
+      counts: numbers of tensors and of values, by group of tensors.
+      parameters: number of trained values of the backbone.
+      statistics: number of running means and variances of its BatchNorms.
       types: types of the used tensors in the file.
-      to: "pointata" or "torch"; None when the file was refused.
-      output: path that was written.
-      output_sha256: its hash.
+      to: "pointata" or "torch"; None if the file was refused.
+      output: path of the output.
+      output_sha256: hash of the output.
     """
 
     source: str
@@ -55,7 +55,7 @@ class Report:
     missing: Sequence[str]
     unexpected: Sequence[str]
     misshapen: Mapping[str, str]
-    besides: Mapping[str, Mapping[str, Any]]
+    besides: Mapping[str, Mapping[str, int | bool]]
     counts: Mapping[str, tuple[int, int]]
     parameters: int
     statistics: int
@@ -74,7 +74,7 @@ class Report:
         output: tuple[str, str] | None = None,
         to: str | None = None,
     ) -> Report:
-        """The report on a file; `source` and `output` are (path, hash)."""
+        """The report of a file; `source` and `output` are pairs of path and hash."""
 
         def count(names: Sequence[str]) -> tuple[int, int]:
             return len(names), num_values(state.tensors, names)
@@ -130,12 +130,12 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
+        """The report as JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return values | {"architecture": self.architecture.to_dict()}
 
     def text(self) -> str:
-        """The table for a terminal."""
+        """The report as a table for a terminal."""
         arch = self.architecture
         tokens = [*(["class"] if arch.class_token else []), *arch.extra_tokens]
         bridge = f", patch embedder {arch.embedder_output}" if arch.embedder_output else ""
@@ -165,7 +165,7 @@ class Report:
 
 
 def complaints(accounts: Accounts) -> str:
-    """One sentence on everything that is wrong with a file, with the names of the tensors."""
+    """The error that names all missing, unexpected and misshapen tensors of a file."""
     parts = []
     for what, names in (
         ("missing", accounts.missing),
@@ -177,7 +177,6 @@ def complaints(accounts: Accounts) -> str:
             parts.append(f"{len(names)} tensors {what}: {', '.join(names[:_SHOWN])}{more}")
     return (
         f"recognized as {accounts.format.title} ({accounts.format.stage}), but {'; '.join(parts)}. "
-        "Nothing is left out silently: if unexpected tensors are none of the backbone's, leave "
-        "them out by --drop=REGEX, or say by --prefix=PREFIX which names are its own; "
-        "--report=FILE lists every name."
+        "Unexpected tensors that do not belong to the backbone can be left out by --drop=REGEX, or "
+        "by --prefix=PREFIX for the names to keep; --report=FILE lists every name."
     )

@@ -1,8 +1,8 @@
-"""Writes safetensors files one tensor at a time, the same bytes for the same content every time.
+"""Writes safetensors files one tensor at a time, with bytes that depend on the content only.
 
-The safetensors library copies all tensors before it writes, and orders metadata at random, so that
-two conversions of one checkpoint would differ in their hashes. The format is a header of JSON
-behind its length (unsigned 64-bit, little-endian), then the tensors without gaps
+The safetensors library copies all tensors before it writes. It also orders metadata at random, so
+two conversions of one checkpoint would have different hashes. A file consists of the length of the
+header (unsigned 64-bit, little-endian), the header as JSON, and the tensors without gaps
 (huggingface/safetensors, "Format").
 """
 
@@ -21,7 +21,14 @@ _TYPES = {np.dtype(np.float32): "F32", np.dtype(np.int64): "I64"}
 
 
 class Planned(NamedTuple):
-    """A tensor to write: `make` gives it when its turn comes."""
+    """A tensor to write.
+
+    Attributes:
+      name: name in the file.
+      shape: shape in the file.
+      dtype: float32 or int64.
+      make: function that computes the tensor; it is called when the tensor is written.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -35,11 +42,15 @@ def write_safetensors(
     metadata: Mapping[str, str],
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes the tensors in the order of their names, atomically.
+    """Writes the tensors atomically, in the order of their types and names.
 
-    `check` is called when all tensors have been made; what it raises leaves no file behind.
+    Args:
+      path: the file to write.
+      tensors: the tensors.
+      metadata: strings for the header.
+      check: called after all tensors are computed; if it raises, no file is left behind.
     """
-    # The widest type first, as the library does, so that every tensor is aligned.
+    # The widest type comes first, as in the safetensors library, so that every tensor is aligned.
     ordered = sorted(tensors, key=lambda t: (-t.dtype.itemsize, t.name))
     header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
@@ -66,7 +77,7 @@ def write_safetensors(
         check()
         os.replace(partial, path)
     except BaseException:
-        # Not `missing_ok` alone: the folder itself may be at fault.
+        # `missing_ok` is not enough, because the folder itself may be unusable.
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise

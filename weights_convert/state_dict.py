@@ -1,4 +1,4 @@
-"""From a file to names and tensors: its container, its wrapping and its prefixes taken off."""
+"""Reads the names and tensors of a file, without its container, wrapping and prefixes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
@@ -17,10 +17,13 @@ from weights_convert.contents import Holding, find, holdings, no_tensors, type_n
 from weights_convert.file_kinds import checkpoint_kind, cut_off_tensors
 from weights_convert.torch_zip import Tensor, open_checkpoint
 
+if TYPE_CHECKING:
+    from safetensors import safe_open
+
 WRAPPERS = ("base_model", "state_dict", "model", "model_state_dict")
 """Keys under which training scripts put the state dict."""
 PREFIXES = ("module.", "base_model.", "model.", "_orig_mod.")
-"""What data-parallel and compiled models put before every name."""
+"""Prefixes that data-parallel and compiled models add to every name."""
 _MAX_WRAPPERS = 4
 _SAFETENSORS_TYPES = {
     "F64": np.dtype(np.float64),
@@ -38,17 +41,17 @@ _SAFETENSORS_TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class StateDict:
-    """A file's tensors under their bare names.
+    """A file's tensors under their names without prefixes.
 
     Attributes:
-      tensors: names without wrapping to tensors, which are read on demand.
+      tensors: tensors by name without wrapping; they are read on demand.
       container: "torch zip" or "safetensors".
-      wrapping: keys and prefixes that were taken off, outermost first.
-      others: names beside the tensors that hold something else (counters, settings), to its type.
-      besides: entries of the file beside this one that hold tensors, too.
-      asked_prefix: the prefix that was asked for.
-      left_out: tensors of this entry without that prefix, under their full names.
-      metadata: text that a safetensors file carries.
+      wrapping: keys and prefixes that were removed, outermost first.
+      others: types of the other values in the same entry (counters, settings), by name.
+      besides: other entries of the file that hold tensors.
+      asked_prefix: the prefix that the user asked for.
+      left_out: tensors of this entry without that prefix, by full name.
+      metadata: metadata of a safetensors file.
     """
 
     tensors: Mapping[str, Tensor]
@@ -61,7 +64,7 @@ class StateDict:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def is_copy(self, holding: Holding) -> bool:
-        """Whether an entry beside this one has the names of at least half of its tensors."""
+        """Whether another entry has the names of at least half of the tensors."""
         names = {_bare(name)[0] for name in holding.names}
         return len(names & self.tensors.keys()) * 2 >= len(self.tensors)
 
@@ -70,22 +73,23 @@ class StateDict:
 def open_state_dict(
     path: str | os.PathLike, key: str | None = None, prefix: str | None = None
 ) -> Iterator[StateDict]:
-    """The state dict in a `.pth`, `.pt`, `.t7` (zip format) or `.safetensors` file, by content.
+    """The state dict in a `.pth`, `.pt`, `.t7` (zip format) or `.safetensors` file.
+
+    The kind of file is recognized by its content. Reading a damaged tensor raises InputError too.
 
     Args:
       path: the file.
-      key: dotted name of the entry that holds the weights; None to look for it.
-      prefix: what the names of the wanted tensors start with; None for all tensors.
+      key: dotted name of the entry that holds the weights; None to search for it.
+      prefix: start of the names of the wanted tensors; None for all tensors.
 
     Raises:
-      InputError: the file is missing, of another kind, damaged, or holds no tensors (there); also
-        when a damaged tensor is read.
+      InputError: the file is missing, of another kind, damaged, or holds no tensors under `key`.
     """
     name = os.fspath(path)
     if checkpoint_kind(path) == "safetensors":
         if key is not None:
             raise InputError(
-                f"{name} is a safetensors file, which has no entries: leave --key={key} out, or "
+                f"{name} is a safetensors file, which has no entries: leave out --key={key}, or "
                 "choose tensors by --prefix."
             )
         with _open_safetensors(path, prefix) as state:
@@ -111,8 +115,8 @@ def open_state_dict(
         )
 
 
-def _besides(value: Any, found: Mapping[Any, Any]) -> list[Holding]:
-    """What holds tensors beside the state dict that was found, and below its own tensors."""
+def _besides(value: object, found: Mapping[object, object]) -> list[Holding]:
+    """The entries that hold tensors, outside the state dict and inside its other values."""
     below = [
         holding._replace(key=f"{key}{'.' if holding.key else ''}{holding.key}")
         for key, part in found.items()
@@ -129,18 +133,19 @@ def _open_safetensors(path: str | os.PathLike, prefix: str | None) -> Iterator[S
     def damaged(error: Exception) -> InputError:
         if (why := cut_off_tensors(path)) is not None:
             return InputError(
-                f"{os.fspath(path)} is damaged, cut off at its end: {why}; fetch it again."
+                f"{os.fspath(path)} is damaged, cut off at its end: {why}; download it again."
             )
         return InputError(
             f"{os.fspath(path)} cannot be read as safetensors ({error}): it is damaged or of "
-            "another kind; fetch or convert it again."
+            "another kind; download or convert it again."
         )
 
-    def tensor(file: Any, key: str) -> Tensor:
+    def tensor(file: safe_open, key: str) -> Tensor:
         part = file.get_slice(key)
         if part.get_dtype() not in _SAFETENSORS_TYPES:
             raise InputError(
-                f"{os.fspath(path)}: {key} is of type {part.get_dtype()}, which weights are not."
+                f"{os.fspath(path)}: {key} has the type {part.get_dtype()}, which is not a type of "
+                "weights: convert it to float32."
             )
 
         def read() -> np.ndarray:
@@ -169,19 +174,19 @@ def _open_safetensors(path: str | os.PathLike, prefix: str | None) -> Iterator[S
         )
 
 
-def _unwrap(value: Any, key: str | None) -> tuple[dict[Any, Any], tuple[str, ...]]:
+def _unwrap(value: object, key: str | None) -> tuple[dict[object, object], tuple[str, ...]]:
     """The dictionary that holds the tensors, and the keys that lead to it."""
     top = value
     wrapping: tuple[str, ...] = ()
     while isinstance(value, dict) and len(wrapping) < _MAX_WRAPPERS:
         if key is not None and _holds_tensors(value):
-            break  # It was asked for.
+            break  # The user asked for this entry.
         inner = {name: value[name] for name in WRAPPERS if isinstance(value.get(name), dict)}
         if len({id(part) for part in inner.values()}) > 1:
             under = f"{key}." if key is not None else ""
             under += "".join(f"{name}." for name in wrapping)
             raise InputError(
-                f"it holds several models ({', '.join(inner)}): say which by --key, for example "
+                f"it holds several models ({', '.join(inner)}): choose one by --key, for example "
                 f"--key={under}{next(iter(inner))}."
             )
         if not inner:
@@ -193,20 +198,20 @@ def _unwrap(value: Any, key: str | None) -> tuple[dict[Any, Any], tuple[str, ...
     return value, wrapping
 
 
-def _holds_tensors(value: Mapping[Any, Any]) -> bool:
+def _holds_tensors(value: Mapping[object, object]) -> bool:
     return any(isinstance(part, Tensor) for part in value.values())
 
 
 def _chosen(
     tensors: Mapping[str, Tensor], prefix: str | None, name: str
 ) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Tensor]]:
-    """Bare names, what was taken off them, and the tensors without the prefix asked for."""
+    """Tensors by name without prefixes, the removed prefixes, and tensors without `prefix`."""
     if prefix is None:
         return *_without_prefixes(tensors, name), {}
     inside = {k: v for k, v in tensors.items() if k.startswith(prefix)}
     before: tuple[str, ...] = ()
     if not inside:
-        # The prefix may stand behind one that every model wears.
+        # The prefix may follow one of `PREFIXES`.
         inside = {k: v for k, v in tensors.items() if _bare(k)[0].startswith(prefix)}
         before = tuple(dict.fromkeys(p for k in inside for p in _bare(k)[1]))
     if not inside:
@@ -218,13 +223,15 @@ def _chosen(
     left_out = {k: v for k, v in tensors.items() if k not in inside}
     short = {_without(k, prefix): v for k, v in inside.items()}
     if len(short) < len(inside):
-        raise InputError(f"{name} holds names twice behind --prefix={prefix}: give a longer one.")
+        raise InputError(
+            f"{name} holds names twice behind --prefix={prefix}: give a longer prefix."
+        )
     bare, behind = _without_prefixes(short, name)
     return bare, (*before, prefix, *behind), left_out
 
 
 def _without(name: str, prefix: str | None) -> str:
-    """A name without the prefix that was asked for, or what stands before it."""
+    """A name without the prefix that was asked for and what stands before it."""
     if prefix is not None and name.startswith(prefix):
         return name.removeprefix(prefix)
     bare = _bare(name)[0]
@@ -232,7 +239,7 @@ def _without(name: str, prefix: str | None) -> str:
 
 
 def _bare(name: str) -> tuple[str, list[str]]:
-    """A name without the prefixes of data-parallel and compiled models, and these."""
+    """A name without the prefixes of data-parallel and compiled models, and these prefixes."""
     removed = []
     while prefix := next((p for p in PREFIXES if name.startswith(p)), None):
         name = name.removeprefix(prefix)
@@ -243,7 +250,7 @@ def _bare(name: str) -> tuple[str, list[str]]:
 def _without_prefixes(
     tensors: Mapping[str, Tensor], name: str
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Bare names, and the prefixes that some of them had."""
+    """Tensors by name without prefixes, and the prefixes that some names had."""
     bare: dict[str, Tensor] = {}
     removed: dict[str, None] = {}
     for full, tensor in tensors.items():
@@ -251,13 +258,13 @@ def _without_prefixes(
         removed |= dict.fromkeys(prefixes)
         if key in bare:
             raise InputError(
-                f"{name} holds {key} twice, with and without a prefix: say by --prefix which "
-                "tensors are meant."
+                f"{name} holds {key} twice, with and without a prefix: choose the tensors by "
+                "--prefix."
             )
         bare[key] = tensor
     return bare, tuple(removed)
 
 
-def num_values(tensors: Mapping[str, Tensor], names: Any) -> int:
-    """Numbers in the tensors of these names."""
+def num_values(tensors: Mapping[str, Tensor], names: Iterable[str]) -> int:
+    """Number of values in the tensors of these names."""
     return sum(math.prod(tensors[name].shape) for name in names)

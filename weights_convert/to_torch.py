@@ -1,14 +1,15 @@
-"""The way back: one of our backbones under the names and shapes that Point-MAE's code reads.
+"""Converts a backbone of this library to the names and shapes that Point-MAE's code reads.
 
-The file has the standard names of `trunk`, those of a fine-tuned Point-MAE without its head (with
-`reduce_dim`, further tokens or a second stream where the backbone has them, under the names of
-Point-BERT and ReCon), so
+The file has the standard names of `trunk`, which are those of a fine-tuned Point-MAE without its
+head. If the backbone has `reduce_dim`, further tokens or a second stream, these have the names of
+Point-BERT and ReCon. Therefore
 
     model.load_state_dict(safetensors.torch.load_file("backbone_torch.safetensors"), strict=False)
 
-fills the encoder of the official `PointTransformer`. BatchNorm's counters are written as 0, because
-PyTorch asks for them. Heads, number and size of patches, which PyTorch keeps in configurations,
-stand in the metadata, and reading the file back gives the backbone bit for bit.
+fills the encoder of the official `PointTransformer`. BatchNorm's counters, which PyTorch requires,
+are written as 0. The number of heads and the number and size of patches are in the metadata,
+because PyTorch code keeps them in configurations. Reading the file restores the backbone bit by
+bit.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def plan(architecture: Architecture, value: Callable[[Entry], np.ndarray]) -> li
     """The tensors of the PyTorch file.
 
     Args:
-      architecture: of the backbone.
-      value: gives an entry's tensor in our layout, float32, when it is written.
+      architecture: architecture of the backbone.
+      value: function from an entry to its tensor in the layout of this library, float32; it is
+        called when the tensor is written.
     """
     planned: list[Planned] = []
     for entry in entries(architecture):

@@ -1,7 +1,7 @@
-r"""Clean re-exports through torch-pointcloud 0.0.18: Point-MAE and Point-BERT in its own names.
+r"""Exports of torch-pointcloud 0.0.18: Point-MAE and Point-BERT under names of that library.
 
-Its layers are PyTorch Geometric's MLPs, so convolutions became linear layers, (out,in), and
-BatchNorm sits one level deeper. With E. for the prefix of the second table:
+Its layers are MLPs of PyTorch Geometric. Convolutions are therefore linear layers, (out,in), and
+BatchNorm is one level deeper. E. stands for the prefix of the second table:
 
 | name in the file                         | standard name (`trunk`)              |
 | ---------------------------------------- | ------------------------------------ |
@@ -28,66 +28,52 @@ BatchNorm sits one level deeper. With E. for the prefix of the second table:
 from weights_convert.family import Format, Rules
 from weights_convert.point_mae import DECODER, TOKENS
 
+_NAMES = r"""
+encoder\.local_mlp\.lins\.0\.(.+)                       encoder.first_conv.0.\1
+encoder\.local_mlp\.lins\.1\.(.+)                       encoder.first_conv.3.\1
+encoder\.local_mlp\.norms\.0\.module\.(.+)              encoder.first_conv.1.\1
+encoder\.global_mlp\.lins\.0\.(.+)                      encoder.second_conv.0.\1
+encoder\.global_mlp\.lins\.1\.(.+)                      encoder.second_conv.3.\1
+encoder\.global_mlp\.norms\.0\.module\.(.+)             encoder.second_conv.1.\1
+(reduce_dim\..+)                                        \1
+pos_embed\.lins\.0\.(.+)                                pos_embed.0.\1
+pos_embed\.lins\.1\.(.+)                                pos_embed.2.\1
+blocks\.(?:blocks\.)?(\d+)\.((?:norm1|norm2|attn)\..+)  blocks.blocks.\1.\2
+blocks\.(?:blocks\.)?(\d+)\.mlp\.lins\.0\.(.+)          blocks.blocks.\1.mlp.fc1.\2
+blocks\.(?:blocks\.)?(\d+)\.mlp\.lins\.1\.(.+)          blocks.blocks.\1.mlp.fc2.\2
+norm(?:_f)?\.(.+)                                       norm.\1
+"""
+"""Expressions for the names behind the prefix E. and their standard names."""
+
 
 def _renames(prefix: str) -> Rules:
-    return tuple(
-        (prefix + pattern, replacement)
-        for pattern, replacement in (
-            (r"encoder\.local_mlp\.lins\.0\.(.+)", r"encoder.first_conv.0.\1"),
-            (r"encoder\.local_mlp\.lins\.1\.(.+)", r"encoder.first_conv.3.\1"),
-            (r"encoder\.local_mlp\.norms\.0\.module\.(.+)", r"encoder.first_conv.1.\1"),
-            (r"encoder\.global_mlp\.lins\.0\.(.+)", r"encoder.second_conv.0.\1"),
-            (r"encoder\.global_mlp\.lins\.1\.(.+)", r"encoder.second_conv.3.\1"),
-            (r"encoder\.global_mlp\.norms\.0\.module\.(.+)", r"encoder.second_conv.1.\1"),
-            (r"(reduce_dim\..+)", r"\1"),
-            (r"pos_embed\.lins\.0\.(.+)", r"pos_embed.0.\1"),
-            (r"pos_embed\.lins\.1\.(.+)", r"pos_embed.2.\1"),
-            (r"blocks\.(?:blocks\.)?(\d+)\.((?:norm1|norm2|attn)\..+)", r"blocks.blocks.\1.\2"),
-            (r"blocks\.(?:blocks\.)?(\d+)\.mlp\.lins\.0\.(.+)", r"blocks.blocks.\1.mlp.fc1.\2"),
-            (r"blocks\.(?:blocks\.)?(\d+)\.mlp\.lins\.1\.(.+)", r"blocks.blocks.\1.mlp.fc2.\2"),
-            (r"norm(?:_f)?\.(.+)", r"norm.\1"),
-            (TOKENS, r"\1"),
-        )
+    rows = [row.split() for row in _NAMES.strip().splitlines()]
+    return tuple((prefix + name, standard) for name, standard in [*rows, (TOKENS, r"\1")])
+
+
+def _format(
+    model: str, stage: str, prefix: str, drops: Rules, *, has_reduce_dim: bool = False
+) -> Format:
+    signature = (r"encoder\.local_mlp\.lins\.0\.weight",)
+    if has_reduce_dim:
+        signature += (r"reduce_dim\.weight",)
+    return Format(
+        family="torch_pointcloud",
+        title=f"{model} (torch-pointcloud)",
+        stage=stage,
+        signature=tuple(prefix + name for name in signature),
+        renames=_renames(prefix),
+        drops=drops,
     )
 
 
-_LOCAL = r"encoder\.local_mlp\.lins\.0\.weight"
 _HEAD: Rules = ((r"head\..+", "classification head"),)
+_PARTS: Rules = ((r"(label_conv|propagation_\d)\..+", "part segmentation head"),)
+_HEADS: Rules = ((r"mask_token|(lm_head|cls_head)\..+", "heads of pre-training"),)
 
 FORMATS = (
-    Format(
-        family="torch_pointcloud",
-        title="Point-BERT (torch-pointcloud)",
-        stage="fine-tuned",
-        signature=(rf"encoder\.{_LOCAL}", r"encoder\.reduce_dim\.weight"),
-        renames=_renames(r"encoder\."),
-        drops=_HEAD,
-    ),
-    Format(
-        family="torch_pointcloud",
-        title="Point-BERT (torch-pointcloud)",
-        stage="pre-trained",
-        signature=(_LOCAL, r"reduce_dim\.weight"),
-        renames=_renames(""),
-        drops=((r"mask_token|(lm_head|cls_head)\..+", "heads of pre-training"),),
-    ),
-    Format(
-        family="torch_pointcloud",
-        title="Point-MAE (torch-pointcloud)",
-        stage="pre-trained",
-        signature=(rf"MAE_encoder\.{_LOCAL}",),
-        renames=_renames(r"MAE_encoder\."),
-        drops=DECODER,
-    ),
-    Format(
-        family="torch_pointcloud",
-        title="Point-MAE (torch-pointcloud)",
-        stage="fine-tuned",
-        signature=(_LOCAL,),
-        renames=_renames(""),
-        drops=(
-            *_HEAD,
-            (r"(label_conv|propagation_\d)\..+", "part segmentation head"),
-        ),
-    ),
+    _format("Point-BERT", "fine-tuned", r"encoder\.", _HEAD, has_reduce_dim=True),
+    _format("Point-BERT", "pre-trained", "", _HEADS, has_reduce_dim=True),
+    _format("Point-MAE", "pre-trained", r"MAE_encoder\.", DECODER),
+    _format("Point-MAE", "fine-tuned", "", _HEAD + _PARTS),
 )

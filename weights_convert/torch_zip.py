@@ -2,11 +2,13 @@
 
 A checkpoint is a zip archive with a pickle (`<root>/data.pkl`) that names storages, and one raw
 member per storage (`<root>/data/<key>`). The pickle is read as data (`pickle_values`): tensors,
-containers, numbers; whatever else training scripts leave in a checkpoint becomes a placeholder, and
-names that could run something are refused. Tensors are described first and copied out of the file
-only when asked for, so a file of which a third is wanted costs a third. Members must be stored as
-torch stores them, uncompressed and inside the file, so no size in the file can claim more memory
-than the file has bytes; the checksum of every member that is read is verified.
+containers and numbers. Other values of training scripts become placeholders, and names that could
+run code are refused. Tensors are only described at first, and each is read from the file when it is
+needed.
+
+Members must be stored as torch stores them, uncompressed and inside the file. A size in the file
+can therefore never claim more memory than the file has bytes. The checksum of every member that is
+read is verified.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ _STORAGES = {
 }
 _MAX_DIMENSIONS = 8
 _MAX_DEPTH = 32
-# Tied weights are stored once and named twice; a file that names its bytes more often is an attack.
+# Tied weights are stored once and used twice. A file that uses its bytes more often is an attack.
 _MAX_SHARING = 4
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -51,8 +53,8 @@ _DAMAGED = (
     struct.error,
     OSError,
     EOFError,
-    NotImplementedError,  # zipfile: a feature that it lacks
-    RuntimeError,  # zipfile: an encrypted member
+    NotImplementedError,  # zipfile does not support a feature of the archive
+    RuntimeError,  # zipfile found an encrypted member
     ValueError,
     KeyError,
     IndexError,
@@ -62,7 +64,13 @@ _DAMAGED = (
 
 
 class Tensor(NamedTuple):
-    """A tensor that lies in a file: its shape and type, and `read`, which copies it out."""
+    """A tensor in a file.
+
+    Attributes:
+      shape: its shape.
+      dtype: its type.
+      read: function that reads it from the file.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -70,6 +78,7 @@ class Tensor(NamedTuple):
 
     @property
     def size(self) -> int:
+        """Number of values."""
         return math.prod(self.shape)
 
 
@@ -80,7 +89,7 @@ class _Storage(NamedTuple):
 
 
 class _Archive:
-    """The members of one checkpoint, with the checks that come before memory is taken."""
+    """The members of one checkpoint, with checks before memory is allocated."""
 
     def __init__(self, path: str | os.PathLike, archive: zipfile.ZipFile):
         self._path = path
@@ -94,44 +103,49 @@ class _Archive:
             raise InputError(f"{other}.")
         if len(pickles) != 1:
             raise InputError(
-                f"it holds {len(pickles)} members data.pkl, expected one: it is no checkpoint of "
-                "torch.save."
+                f"it holds {len(pickles)} members data.pkl, not one: give a checkpoint that "
+                "torch.save wrote."
             )
         if len(set(names)) != len(names):
-            raise InputError("it holds two members of one name: save it again.")
+            raise InputError("it holds two members with the same name: save it again.")
         self.root = pickles[0].removesuffix("data.pkl")
         if is_torch_script(names, self.root):
             raise InputError(
-                "it is a program of TorchScript: open it by torch.jit.load and save its weights, "
+                "it is a TorchScript program: open it by torch.jit.load and save its weights, "
                 "torch.save(model.state_dict(), 'weights.pth')."
             )
         if f"{self.root}byteorder" in names and self.read("byteorder") != b"little":
-            raise InputError("it was written on a big-endian machine: re-save it on a usual one.")
+            raise InputError(
+                "it was written on a big-endian machine: save it again on a little-endian one."
+            )
 
     def check(self, member: str) -> int:
-        """Bytes of a member, after making sure that they lie in the file as they are."""
+        """Size of a member in bytes, after a check that it is in the file, uncompressed."""
         info = self._archive.getinfo(f"{self.root}{member}")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise InputError(
                 f"member {member} is compressed, which torch.save never does: unpack the archive "
-                "and re-save the checkpoint in PyTorch."
+                "and save the checkpoint again in PyTorch."
             )
         if info.header_offset < 0 or info.header_offset + info.file_size > self._file_size:
-            raise InputError(f"member {member} claims {info.file_size} bytes that the file lacks.")
+            raise InputError(
+                f"member {member} claims {info.file_size} bytes that the file lacks: download it "
+                "again."
+            )
         return info.file_size
 
     def read(self, member: str) -> bytes:
         """The bytes of a member; its checksum is verified."""
         self.check(member)
         if self._last[0] != member:
-            # The last member is kept, for several tensors in one storage.
+            # The last member is cached for several tensors in one storage.
             self._last = (member, self._archive.read(f"{self.root}{member}"))
         return self._last[1]
 
     def storage(self, persistent_id: Any) -> _Storage | Placeholder:
         kind, dtype, key, _, size = persistent_id
         if kind == "storage" and isinstance(dtype, Placeholder):
-            return dtype  # Quantized numbers and their like: no type of weights.
+            return dtype  # A type that weights do not have, such as quantized numbers.
         if kind != "storage" or not isinstance(dtype, np.dtype) or not isinstance(key, str):
             raise InputError(f"it holds a persistent object of unknown kind {kind!r}.")
         member = f"data/{key}"
@@ -140,9 +154,9 @@ class _Archive:
         return _Storage(member, dtype, size)
 
     def tensor(
-        self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any
+        self, storage: object, offset: Any, size: Any, stride: Any, *_: object
     ) -> Tensor | Placeholder:
-        """The strided view that the pickle describes, after checking that it lies inside."""
+        """The strided view that the pickle describes, after a check that it is in bounds."""
         if isinstance(storage, Placeholder):
             return Placeholder(storage.name)
         numbers = (offset, *size, *stride)
@@ -151,12 +165,14 @@ class _Archive:
         if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or min(numbers) < 0:
             raise InputError("it describes a tensor with negative or mismatched sizes.")
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-        # A stride of 0 repeats values: without this bound a tiny file could ask for terabytes.
+        # A stride of 0 repeats values. Without this bound a tiny file could ask for terabytes.
         if 0 not in size and (last >= storage.size or math.prod(size) > storage.size):
             raise InputError("it describes a tensor that reaches beyond its storage.")
         self._claimed += math.prod(size) * storage.dtype.itemsize
         if self._claimed > _MAX_SHARING * self._file_size:
-            raise InputError("its tensors claim many times the bytes that the file has.")
+            raise InputError(
+                "its tensors claim many times the bytes that the file has: do not use the file."
+            )
 
         def read() -> np.ndarray:
             if 0 in size:
@@ -172,27 +188,30 @@ class _Archive:
 
 @contextlib.contextmanager
 def _named(path: str | os.PathLike) -> Iterator[None]:
-    """Turns what a damaged file makes the readers raise into a sentence about `path`."""
+    """Turns errors of the readers of a damaged file into an InputError about `path`."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{os.fspath(path)}: {error}") from error
     except _DAMAGED as error:
         raise InputError(
-            f"{os.fspath(path)} cannot be read as a checkpoint ({error}): fetch it again."
+            f"{os.fspath(path)} cannot be read as a checkpoint ({error}): download it again."
         ) from error
 
 
 @contextlib.contextmanager
-def open_checkpoint(path: str | os.PathLike) -> Iterator[Any]:
+def open_checkpoint(path: str | os.PathLike) -> Iterator[object]:
     """The object that `torch.save` wrote, with a `Tensor` for each tensor; for a `with` block.
 
+    Reading a damaged tensor raises InputError too.
+
     Raises:
-      InputError: no zip-format checkpoint, damaged, or asking for anything but data; a tensor that
-        turns out to be damaged raises it when it is read.
+      InputError: the file is not a checkpoint in zip format, is damaged, or names more than data.
     """
     if (kind := checkpoint_kind(path)) != "zip":
-        raise InputError(f"{os.fspath(path)} is a {kind} file, expected PyTorch's zip format.")
+        raise InputError(
+            f"{os.fspath(path)} is a {kind} file: give a checkpoint in PyTorch's zip format."
+        )
     archive = open_zip(path)
     with archive:
         with _named(path):
@@ -201,11 +220,11 @@ def open_checkpoint(path: str | os.PathLike) -> Iterator[Any]:
         yield value
 
 
-def _names(members: _Archive) -> dict[tuple[str, str], Any]:
-    """What the names that make tensors and dictionaries stand for."""
+def _names(members: _Archive) -> dict[tuple[str, str], object]:
+    """The meaning of the global names that create tensors and dictionaries."""
     tensor, first = Callee(members.tensor), Callee(lambda data, *_: data)
     instance = Callee(lambda kind, *rest: Placeholder(getattr(kind, "name", "object"), rest))
-    names: dict[tuple[str, str], Any] = {
+    names: dict[tuple[str, str], object] = {
         ("collections", "OrderedDict"): Callee(_mapping),
         ("collections", "defaultdict"): Callee(lambda *_: {}),
         ("torch._utils", "_rebuild_tensor"): tensor,
@@ -228,7 +247,7 @@ def _names(members: _Archive) -> dict[tuple[str, str], Any]:
     return names
 
 
-def _attribute(thing: Any = None, name: Any = None, *_: Any) -> Placeholder:
+def _attribute(thing: object = None, name: object = None, *_: object) -> Placeholder:
     """A member of an enumeration or a nested class."""
     if not isinstance(thing, Placeholder) or type(name) is not str:
         raise refused("builtins.getattr")
@@ -238,15 +257,15 @@ def _attribute(thing: Any = None, name: Any = None, *_: Any) -> Placeholder:
     return Placeholder(f"{thing.name}.{name}")
 
 
-def _parametrized(thing: Any = None, parameters: Any = None, *_: Any) -> Placeholder:
-    """A type with parameters, such as a list of numbers."""
+def _parametrized(thing: object = None, parameters: object = None, *_: object) -> Placeholder:
+    """A type with parameters, such as `list[int]`."""
     if not isinstance(thing, Placeholder):
         raise refused("_operator.getitem")
     return Placeholder(thing.name, (parameters,))
 
 
 def _mapping(*arguments: Any) -> dict[Any, Any]:
-    """A dictionary; Python 2 wrote the items of an OrderedDict as a list of pairs."""
+    """A dictionary. Python 2 wrote the items of an OrderedDict as a list of pairs."""
     items = arguments[0] if arguments else []
     if not all(isinstance(item, (list, tuple)) and type(item[0]) is str for item in items):
         raise ValueError("odd items of a dictionary")
@@ -254,16 +273,19 @@ def _mapping(*arguments: Any) -> dict[Any, Any]:
 
 
 def read_checkpoint(path: str | os.PathLike) -> Any:
-    """The object that `torch.save` wrote, tensors as NumPy arrays; see `open_checkpoint`."""
-    done: dict[int, Any] = {}  # By identity: values may contain one another many times over.
+    """The object that `torch.save` wrote, with tensors as NumPy arrays; see `open_checkpoint`."""
+    done: dict[int, object] = {}  # By identity, because values may contain one another many times.
 
-    def arrays(value: Any, depth: int) -> Any:
+    def arrays(value: object, depth: int) -> object:
         if isinstance(value, Tensor):
             return value.read()
         if not isinstance(value, (dict, list)):
             return value
         if depth > _MAX_DEPTH:
-            raise InputError(f"{os.fspath(path)} nests its values deeper than {_MAX_DEPTH} levels.")
+            raise InputError(
+                f"{os.fspath(path)} nests its values deeper than {_MAX_DEPTH} levels: save only "
+                "its weights."
+            )
         if id(value) in done:
             return done[id(value)]
         if isinstance(value, dict):

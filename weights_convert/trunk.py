@@ -1,10 +1,11 @@
-"""The trunk that the whole family shares: PyTorch names ↔ ours, in both directions.
+"""The trunk that all families share, with its names in PyTorch and in this library.
 
-Every format is brought to the names of a fine-tuned Point-MAE first ("standard names"; the mapping
-is in the file of its family), and this table does the rest. Shapes for width D, patch embedder
-widths (w0, w1, w2) and output C, I input channels, MLP width H:
+The names of each format are first mapped to those of a fine-tuned Point-MAE ("standard names"; the
+mapping is in the module of the family). This table maps standard names to those of this library.
+Shapes are for width D, patch embedder widths (w0, w1, w2) and output C, I input channels and MLP
+width H:
 
-| standard PyTorch name              | shape           | here                                |
+| standard PyTorch name              | shape           | in this library                     |
 | ---------------------------------- | --------------- | ----------------------------------- |
 | encoder.first_conv.0.{weight,bias} | (w0,I,1),(w0)   | embedder/first_conv_0               |
 | encoder.first_conv.1.*             | (w0)            | embedder/first_norm (BatchNorm)     |
@@ -23,16 +24,16 @@ widths (w0, w1, w2) and output C, I input channels, MLP width H:
 | norm.*                             | (D)             | norm                                |
 
 The second stream of ReCon's blocks is in `recon`. Convolutions of width 1 are matrices with
-trailing axes of length 1; matrices are transposed, vectors kept, BatchNorm's running mean and
-(unbiased) variance go to `batch_stats`. Rows of qkv are ordered q, k, v, then head, then channel,
-as here.
+trailing axes of length 1. Matrices are transposed and vectors are kept. BatchNorm's running mean
+and (unbiased) variance are in `batch_stats`. Rows of qkv are ordered q, k, v, then head, then
+channel, as in this library.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +55,11 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """What `pointata_jax.BackboneConfig` holds, here without importing JAX; same fields."""
+    """The same fields as `pointata_jax.BackboneConfig`, which cannot be used without JAX.
+
+    Raises:
+      InputError: values that describe no backbone.
+    """
 
     width: int
     depth: int
@@ -75,24 +80,26 @@ class Architecture:
         counts += (self.num_groups, self.group_size)
         counts += () if self.embedder_output is None else (self.embedder_output,)
         if not all(type(n) is int and 0 < n < _MAX_SIZE for n in counts):
-            raise InputError(f"the sizes of its architecture make no sense: {counts}.")
+            raise InputError(
+                f"the sizes of its architecture are impossible ({counts}): use another file."
+            )
         depths = (self.depth, self.decoder_depth)
         if not all(type(n) is int and 0 <= n < _MAX_DEPTH for n in depths):
-            raise InputError(f"its depth makes no sense: {depths}.")
+            raise InputError(f"its depth is impossible ({depths}): use another file.")
         ratio_is_number = (
             isinstance(self.mlp_ratio, (int, float)) and 0 < self.mlp_ratio < _MAX_RATIO
         )
         if not ratio_is_number or len(self.embedder_widths) != 3 or self.width % self.num_heads:
-            raise InputError(f"its architecture makes no sense: {self}.")
+            raise InputError(f"its architecture is impossible ({self}): use another file.")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able values, those of `BackboneConfig.to_dict`."""
+        """JSON values, the same as those of `BackboneConfig.to_dict`."""
         values = dataclasses.asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
-        """Inverse of `to_dict`; `InputError` on values that describe no backbone."""
+        """Inverse of `to_dict`; raises InputError for values that describe no backbone."""
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
@@ -106,29 +113,35 @@ class Architecture:
 
 
 class Entry(NamedTuple):
-    """One tensor: its standard PyTorch name and shape, and its path in our variables."""
+    """One tensor of the trunk.
+
+    Attributes:
+      name: standard PyTorch name.
+      path: path in the variables of this library.
+      shape: shape in PyTorch.
+    """
 
     name: str
     path: str
     shape: Shape
 
     def to_ours(self, value: np.ndarray) -> np.ndarray:
-        """From PyTorch's layout to ours (a view where that is possible)."""
+        """From PyTorch's layout to that of this library, as a view if possible."""
         if self.path.endswith("/kernel"):
             return value.reshape(value.shape[:2]).T
         return value.reshape(-1)
 
     def to_torch(self, value: np.ndarray) -> np.ndarray:
-        """From our layout to PyTorch's."""
+        """From the layout of this library to PyTorch's."""
         return (value.T if self.path.endswith("/kernel") else value).reshape(self.shape)
 
     @property
     def our_shape(self) -> Shape:
-        """Its shape in our layout."""
+        """The shape in the layout of this library."""
         return self.shape[1::-1] if self.path.endswith("/kernel") else (self.shape[-1],)
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a tensor of a file may fill this entry: trailing axes of length 1 are free."""
+        """Whether a tensor of a file fits; matrices may have trailing axes of length 1."""
         shape = tuple(shape)
         if not self.path.endswith("/kernel"):
             return shape == self.shape
@@ -215,24 +228,27 @@ def infer_architecture(
     """The architecture of a trunk from the shapes of its tensors.
 
     Args:
-      shapes: standard names to shapes; a decoder's names may be among them.
-      num_heads: attention heads, which leave no trace in the shapes; None for `HEAD_WIDTH`
-        channels each, as in every published size.
-      num_groups: patches of a shape, which leave no trace either.
-      group_size: points of a patch; None for what the decoder's shape says, or the published 32.
+      shapes: shapes by standard name; names of a decoder may be among them.
+      num_heads: attention heads, which the shapes do not show; None for heads of `HEAD_WIDTH`
+        channels, as in every published size.
+      num_groups: patches per shape, which the shapes do not show either.
+      group_size: points per patch; None for the number in the decoder's shape, or the published 32.
 
     Raises:
-      InputError: a tensor that the answer depends on is missing, or its shape makes no sense.
+      InputError: a tensor that is needed for the answer is missing or has an impossible shape, or
+        an argument does not fit the shapes.
     """
 
     def dimension(name: str, axis: int) -> int:
         if name not in shapes:
             raise InputError(
-                f"the checkpoint lacks {name}, without which its architecture cannot be told: "
-                "it is incomplete, or of another family (--format)."
+                f"the checkpoint lacks {name}, which is needed to infer its architecture: it is "
+                "incomplete, or of another family (--format)."
             )
         if len(shapes[name]) <= axis or shapes[name][axis] < 1:
-            raise InputError(f"{name} has the impossible shape {tuple(shapes[name])}.")
+            raise InputError(
+                f"{name} has the impossible shape {tuple(shapes[name])}: use another file."
+            )
         return shapes[name][axis]
 
     output = dimension("encoder.second_conv.3.weight", 0)
@@ -241,8 +257,8 @@ def infer_architecture(
     if num_heads is None:
         if width % HEAD_WIDTH:
             raise InputError(
-                f"the number of attention heads cannot be told from a width of {width} (published "
-                f"models have {HEAD_WIDTH} channels a head): give --num_heads."
+                f"the number of attention heads cannot be inferred from a width of {width} "
+                f"(published models have {HEAD_WIDTH} channels per head): give --num_heads."
             )
         num_heads = width // HEAD_WIDTH
     if num_heads < 1 or width % num_heads:
@@ -254,7 +270,7 @@ def infer_architecture(
     decoded = last_layer[0][0] // 3 if last_layer else 0
     if decoded and group_size not in (None, decoded):
         raise InputError(
-            f"the decoder of this file rebuilds patches of {decoded} points, not the "
+            f"the decoder of this file reconstructs patches of {decoded} points, not the "
             f"{group_size} of --group_size: leave the flag out."
         )
     if num_groups < 1 or (group_size is not None and group_size < 1):
@@ -284,13 +300,13 @@ _DECODER_OUTPUT = r"increase_dim\.(lins\.)?0\.weight"
 _SECOND_STREAM_NAME = re.compile(r"blocks\.blocks\.\d{1,3}\.attn_contrast\..+")
 
 
-def _count(names: Mapping[str, Any], pattern: str) -> int:
-    """How many numbered blocks there are; they must be numbered from 0 without a gap."""
+def _count(names: Iterable[str], pattern: str) -> int:
+    """The number of blocks, which must be numbered from 0 without a gap."""
     found = {int(match[1]) for name in names if (match := re.fullmatch(pattern, name))}
     if found and max(found) != len(found) - 1:
         gap = min(set(range(max(found))) - found)
         raise InputError(
-            f"the checkpoint has {len(found)} blocks up to number {max(found)}, but none of number "
-            f"{gap}: it is incomplete."
+            f"the checkpoint has {len(found)} blocks up to number {max(found)}, but not number "
+            f"{gap}: it is incomplete; use another file."
         )
     return len(found)

@@ -1,7 +1,8 @@
 r"""ULIP and ULIP-2 (salesforce/ULIP) with a Point-BERT encoder.
 
-The 3D encoder is a headless Point-BERT under `point_encoder.`; its 2D-wide output (class token and
-maximum) goes through `pc_projection` to the space of an image-text model, which may be in the file:
+The 3D encoder is a Point-BERT without a head under `point_encoder.`. `pc_projection` maps its
+output (class token and maximum, 2D channels) to the space of an image-text model. That model may be
+in the file:
 
 | name in the file                                       | shape            | becomes           |
 | ------------------------------------------------------ | ---------------- | ----------------- |
@@ -19,19 +20,16 @@ Published configurations: 512 patches of 32 points; ULIP 12 blocks, 8,192 points
 """
 
 from weights_convert.family import Format
-from weights_convert.point_bert import BRIDGE
-from weights_convert.point_mae import TOKENS, TRUNK
+from weights_convert.point_bert import PARTS, SIGNATURE
 
 FORMATS = (
-    Format(
-        family="ulip",
-        title="ULIP (Point-BERT encoder)",
-        stage="pre-trained",
-        signature=(
-            r"point_encoder\.encoder\.first_conv\.0\.weight",
-            r"point_encoder\.reduce_dim\.weight",
-        ),
-        renames=tuple((rf"point_encoder\.{part}", r"\1") for part in (TRUNK, BRIDGE, TOKENS)),
+    Format.of_standard_names(
+        "ulip",
+        "ULIP (Point-BERT encoder)",
+        "pre-trained",
+        prefix=r"point_encoder\.",
+        parts=PARTS,
+        signature=SIGNATURE,
         drops=(
             (
                 r"pc_projection|logit_scale|positional_embedding|image_projection|text_projection"

@@ -1,13 +1,13 @@
 """Stage 1: bring the features of clips to the distribution of the features of 3D shapes.
 
-A step, with a bank and an `Objective`:
+One step with a bank and an `Objective`:
 
   features, labels = standardize(bank.features, bank), jnp.asarray(bank.labels)    # once
   indices = sample_source(bank, key, n)
-  target = standardize(embedder_features, bank)          # [n, D], one row per unit of label
+  target = standardize(embedder_features, bank)          # [n, d], one row per label
   loss, logs = objective.loss(features[indices], labels[indices], target, target_labels)
 
-OTT-JAX is imported when the first transport problem is traced, not here.
+OTT-JAX is imported when the first transport problem is traced, not with this package.
 """
 
 from pointata_jax.alignment.label_distance import gaussian_label_distances

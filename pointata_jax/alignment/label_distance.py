@@ -1,13 +1,14 @@
 """Distances between labels: 2-Wasserstein distances between the Gaussians of the classes.
 
-Optimal-transport dataset distance (Alvarez-Melis & Fusi, NeurIPS 2020) replaces a label by the
-distribution of the features that carry it. With Gaussian classes,
+The optimal-transport dataset distance (OTDD, Alvarez-Melis & Fusi, NeurIPS 2020) replaces a label
+by the distribution of the features that carry it. With Gaussian classes,
 
   W² = |μ - μ'|² + Bures²,   Bures² = tr Σ + tr Σ' - 2 tr (Σ^½ Σ' Σ^½)^½.
 
-A class in a batch has far fewer samples than features have dimensions, so Σ is singular and its
-matrix root is both slow and unsafe. With the centered samples over √n as rows of A and B (Σ = AᵀA,
-Σ' = BᵀB) the last trace is the nuclear norm of A Bᵀ, a small matrix with no root to take.
+A class in a batch has far fewer samples than features have dimensions. Σ is then singular, and its
+matrix root is slow and numerically unsafe. With the centered samples over √n as rows of A and B
+(Σ = AᵀA, Σ' = BᵀB) the last trace is the nuclear norm of the small matrix A Bᵀ, which needs no
+matrix root.
 """
 
 from __future__ import annotations
@@ -18,52 +19,56 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num
 
-from pointata_jax.alignment.costs import PRECISION, Array, as_float, squared_distances
+from pointata_jax.alignment.costs import PRECISION, AnyArray, as_float, squared_distances
 from pointata_jax.errors import InputError
 
 Covariance = Literal["full", "diagonal", "none"]
-"""What of a class besides its mean counts: all of Σ, its diagonal, or nothing."""
+"""The part of Σ that is compared, besides the class mean."""
 
 COVARIANCES: tuple[Covariance, ...] = ("full", "diagonal", "none")
 
 
 class ClassGaussians(NamedTuple):
-    """Gaussians of K classes.
+    """Gaussians of a set of classes.
 
     Attributes:
-      mean: `[K, D]`; zero where a class is absent. The only part that carries gradients.
-      rows: `[K, P, D]` centered samples over √n; zero rows where a class has fewer than P samples.
-      deviation: `[K, D]` standard deviation of every channel.
-      count: `[K]` samples of each class; 0 where it is absent.
+      mean: zero where a class is absent; the only part that carries gradients.
+      rows: centered samples over √n; zero rows where a class has fewer samples than rows.
+      deviation: standard deviation of every channel.
+      count: samples of each class; 0 where it is absent.
     """
 
-    mean: jax.Array
-    rows: jax.Array
-    deviation: jax.Array
-    count: jax.Array
+    mean: Float[Array, "classes d"]
+    rows: Float[Array, "classes rows d"]
+    deviation: Float[Array, "classes d"]
+    count: Float[Array, " classes"]
 
 
 def class_capacity(num_samples: int, num_classes: int) -> int:
-    """Samples of one class that enter its covariance by default: twice a class's fair share.
+    """Default for `max_per_class`: twice the number of samples of a class in a balanced set.
 
-    Every sample does, unless classes are very unequal; and the cost of a table of label distances
-    stays bounded however many samples there are.
+    All samples are used unless classes are very unequal, and the cost of a table of label distances
+    stays bounded for any number of samples.
     """
     return min(num_samples, 2 * math.ceil(num_samples / num_classes))
 
 
 def class_gaussians(
-    features: Array, labels: Array, num_classes: int, max_per_class: int | None = None
+    features: Num[AnyArray, "n d"],
+    labels: Int[AnyArray, " n"],
+    num_classes: int,
+    max_per_class: int | None = None,
 ) -> ClassGaussians:
     """Fits a Gaussian to every class, with static shapes.
 
     Args:
-      features: `[n, D]`.
-      labels: int `[n]` in `[0, num_classes)`.
-      num_classes: static number of classes K; any of them may be absent.
-      max_per_class: static number P of samples of a class, its first ones, that make its
-        covariance; None for `class_capacity`. Means and deviations use all samples.
+      features: one row per sample.
+      labels: classes in `[0, num_classes)`.
+      num_classes: static number of classes; any of them may be absent.
+      max_per_class: static number of samples of a class, its first ones, that its covariance is
+        computed from; None for `class_capacity`. Means and deviations use all samples.
     """
     features, labels = as_float(features), jnp.asarray(labels)
     capacity = max_per_class or class_capacity(features.shape[0], num_classes)
@@ -73,22 +78,22 @@ def class_gaussians(
     share = member / jnp.maximum(count, 1)
     mean = jnp.einsum("nk,nd->kd", share, features, precision=PRECISION)
 
-    # Covariances carry no gradient: where singular values repeat that of an SVD is unbounded, and
-    # classes with few samples have repeated zeros.
+    # Covariances carry no gradient. The gradient of an SVD is unbounded where singular values
+    # repeat, and classes with few samples have repeated zeros.
     frozen, center = jax.lax.stop_gradient((features, mean))
     centered = frozen - center[labels]
     deviation = jnp.sqrt(jnp.einsum("nk,nd->kd", share, centered**2, precision=PRECISION))
     order = jnp.argsort(labels, stable=True)
     start = jnp.searchsorted(labels[order], jnp.arange(num_classes))
-    turn = jnp.arange(capacity)
-    picked = order[jnp.minimum(start[:, None] + turn, features.shape[0] - 1)]
+    position = jnp.arange(capacity)
+    picked = order[jnp.minimum(start[:, None] + position, features.shape[0] - 1)]
     used = jnp.clip(count, 1, capacity)[:, None]
-    rows = jnp.where((turn < count[:, None])[..., None], centered[picked], 0)
+    rows = jnp.where((position < count[:, None])[..., None], centered[picked], 0)
     rows = rows / jnp.sqrt(used)[..., None]
     return ClassGaussians(mean, rows, deviation, count)
 
 
-def _squared_bures(a: ClassGaussians, b: ClassGaussians) -> jax.Array:
+def _squared_bures(a: ClassGaussians, b: ClassGaussians) -> Float[Array, "classes_a classes_b"]:
     rows_a, rows_b = (_compress(rows) for rows in (a.rows, b.rows))
     trace_a, trace_b = (jnp.square(rows).sum((1, 2)) for rows in (rows_a, rows_b))
     cross = jnp.einsum("apd,bqd->abpq", rows_a, rows_b, precision=PRECISION)
@@ -96,16 +101,16 @@ def _squared_bures(a: ClassGaussians, b: ClassGaussians) -> jax.Array:
     return jnp.maximum(trace_a[:, None] + trace_b[None, :] - 2 * nuclear, 0)
 
 
-def _nuclear_norms(matrices: jax.Array) -> jax.Array:
-    """Sums of singular values, `[..., p, q] -> [...]`."""
+def _nuclear_norms(matrices: Float[Array, "*batch p q"]) -> Float[Array, "*batch"]:
+    """Sums of singular values."""
     return _decompose(lambda m: jnp.linalg.svd(m, compute_uv=False).sum(-1), matrices)
 
 
 def _decompose(function: Callable[[jax.Array], jax.Array], matrices: jax.Array) -> jax.Array:
-    """`function` of matrices `[..., p, q]`; one after the other on a CPU.
+    """`function` of each matrix, applied one after the other on a CPU.
 
-    There a batched decomposition waits for the thread pool that it runs in: where several
-    (simulated) devices decompose at once, all wait for ever (jaxlib 0.10.2).
+    A batched decomposition on a CPU waits for the thread pool that it runs in. Where several
+    (simulated) devices decompose at once, all of them deadlock (jaxlib 0.10.2).
     """
 
     def one_by_one(matrices):
@@ -115,9 +120,9 @@ def _decompose(function: Callable[[jax.Array], jax.Array], matrices: jax.Array) 
     return jax.lax.platform_dependent(matrices, cpu=one_by_one, default=function)
 
 
-def _compress(rows: jax.Array) -> jax.Array:
-    # More samples than dimensions: the triangular factor has the same AᵀA, and so the same
-    # singular values in A Bᵀ, in D rows.
+def _compress(rows: Float[Array, "classes rows d"]) -> Float[Array, "classes compressed d"]:
+    # With more samples than dimensions, the triangular factor of a QR decomposition has the same
+    # AᵀA in D rows, and so the same singular values in A Bᵀ.
     if rows.shape[1] <= rows.shape[2]:
         return rows
     return _decompose(lambda m: jnp.linalg.qr(m, mode="r"), rows)
@@ -125,8 +130,8 @@ def _compress(rows: jax.Array) -> jax.Array:
 
 def gaussian_distances(
     a: ClassGaussians, b: ClassGaussians, covariance: Covariance = "full"
-) -> jax.Array:
-    """Squared 2-Wasserstein distances `[Ka, Kb]` between two sets of class Gaussians.
+) -> Float[Array, "classes_a classes_b"]:
+    """Squared 2-Wasserstein distances between two sets of class Gaussians.
 
     Gradients flow through the means only. Entries of an absent class are 0.
     """
@@ -147,29 +152,35 @@ def gaussian_distances(
 
 
 def gaussian_label_distances(
-    features_a: Array,
-    labels_a: Array,
+    features_a: Num[AnyArray, "n d"],
+    labels_a: Int[AnyArray, " n"],
     num_a: int,
-    features_b: Array,
-    labels_b: Array,
+    features_b: Num[AnyArray, "m d"],
+    labels_b: Int[AnyArray, " m"],
     num_b: int,
     *,
     covariance: Covariance = "full",
     max_per_class: int | None = None,
-) -> jax.Array:
+) -> Float[Array, "{num_a} {num_b}"]:
     """Squared 2-Wasserstein distances between the classes of two labeled sets.
 
+    Source: Gaussian label term of OTDD (Alvarez-Melis & Fusi, NeurIPS 2020).
+
     Args:
-      features_a, labels_a: `[n, D]` features and int `[n]` labels in `[0, num_a)`.
+      features_a: features of the first set.
+      labels_a: its classes, in `[0, num_a)`.
       num_a: static number of classes of the first set; classes may be absent.
-      features_b, labels_b, num_b: the second set, `[m, D]` and `[m]`.
+      features_b: features of the second set.
+      labels_b: its classes, in `[0, num_b)`.
+      num_b: static number of classes of the second set; classes may be absent.
       covariance: "full" (nuclear-norm Bures), "diagonal", or "none" (means only).
       max_per_class: see `class_gaussians`.
 
     Returns:
-      `[num_a, num_b]`, in squared units of the features; gradients through the means only.
+      Distances in squared units of the features; gradients flow through the means only.
 
-    Source: Gaussian label term of OTDD (Alvarez-Melis & Fusi, NeurIPS 2020).
+    Raises:
+      InputError: an unknown `covariance`.
     """
     return gaussian_distances(
         class_gaussians(features_a, labels_a, num_a, max_per_class),

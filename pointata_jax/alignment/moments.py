@@ -1,8 +1,8 @@
 """Moment matching: an embedder that starts with the source bank's mean and deviation per channel.
 
 An affine map with a positive scale commutes with the maximum over a tube and with the mean over
-tokens, so it can be written into the last Dense layer exactly. It takes the mean offset, nearly all
-of a raw OTDD, out of the way before the first step.
+tokens, so it can be written into the last Dense layer exactly. It removes the offset between the
+means before the first step. That offset is nearly all of an OTDD between raw features.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
 
-from pointata_jax.alignment.costs import Array
+from pointata_jax.alignment.costs import AnyArray
 from pointata_jax.errors import InputError
 
 # A channel whose deviation is below this part of the root mean square over channels counts as
-# constant; dividing by its own deviation would turn rounding into signal.
+# constant. Dividing it by its own deviation would amplify rounding errors.
 RELATIVE_FLOOR = 1e-2
 
 
-def feature_moments(features: Array) -> tuple[jax.Array, jax.Array]:
-    """Mean `[D]` and floored standard deviation `[D]` of features `[n, D]`, float32."""
+def feature_moments(
+    features: Num[AnyArray, "n d"],
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and floored standard deviation of every channel, float32."""
     rows = jnp.asarray(features, jnp.float32)
     deviation = rows.std(0)
     floor = RELATIVE_FLOOR * jnp.sqrt(jnp.square(deviation).mean())
@@ -29,26 +32,27 @@ def feature_moments(features: Array) -> tuple[jax.Array, jax.Array]:
 
 
 def match_last_layer(
-    dense_params: Mapping[str, Array],
-    target_mean: Array,
-    target_std: Array,
-    bank_mean: Array,
-    bank_std: Array,
+    dense_params: Mapping[str, AnyArray],
+    target_mean: Float[AnyArray, " d"],
+    target_std: Float[AnyArray, " d"],
+    bank_mean: Float[AnyArray, " d"],
+    bank_std: Float[AnyArray, " d"],
 ) -> dict[str, jax.Array]:
     """Parameters of a Dense layer after which features have the bank's mean and deviation.
 
     Args:
-      dense_params: {"kernel" `[K, D]`, "bias" `[D]`} of the layer that makes the features, with
-        nothing behind it but maxima and means.
-      target_mean, target_std: `[D]`, moments of the features as the layer makes them now
-        (`feature_moments`).
-      bank_mean, bank_std: `[D]`, `SourceBank.standardization()`.
+      dense_params: {"kernel" `[k, d]`, "bias" `[d]`} of the layer that makes the features. Only
+        maxima and means may follow it.
+      target_mean: mean of the features as the layer makes them now (`feature_moments`).
+      target_std: their standard deviation.
+      bank_mean: mean of the bank (`SourceBank.standardization`).
+      bank_std: its standard deviation.
 
     Returns:
       New {"kernel", "bias"} in the layer's own types.
 
     Raises:
-      InputError: on a layer without bias, other widths, or a deviation that is not positive.
+      InputError: a layer without bias, different widths, or a deviation that is not positive.
     """
     if set(dense_params) != {"kernel", "bias"}:
         raise InputError(

@@ -1,8 +1,9 @@
-"""Does alignment align? OTDD with true and permuted labels, target spread, and when to stop.
+"""Measures of whether stage 1 aligns, and when it should stop.
 
-Most of an OTDD between raw features is mean offset, which falls whatever the labels do; and a
-target can lower it by shrinking. So the numbers to watch, on recordings that alignment never saw,
-are the gap between permuted and true labels, and the deviation of the target features.
+Most of an OTDD between raw features is the offset between their means, which decreases whatever the
+labels are. A target can also lower the OTDD by shrinking. The report is therefore made of held-out
+recordings. It compares the OTDD with permuted labels to the OTDD with true labels (the gap), and it
+states the deviation of the target features.
 """
 
 from __future__ import annotations
@@ -14,15 +15,24 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, Shaped
 
-from pointata_jax.alignment.costs import Array, as_float
+from pointata_jax.alignment.costs import AnyArray, as_float
 from pointata_jax.alignment.objectives import Objective
 from pointata_jax.alignment.otdd import otdd
 from pointata_jax.errors import InputError
 
 
 @functools.partial(jax.jit, static_argnames=("objective",))
-def _distances(objective, source_features, source_labels, target_features, label_sets):
+def _distances(
+    objective: Objective,
+    source_features: Float[Array, "n d"],
+    source_labels: Int[Array, " n"],
+    target_features: Float[Array, "m d"],
+    label_sets: Int[Array, "sets m"],
+) -> tuple[Float[Array, " sets"], dict[str, Shaped[Array, " sets"]]]:
+    """OTDD and its logs for several sets of target labels."""
+
     def one(target_labels):
         return otdd(
             source_features,
@@ -39,32 +49,41 @@ def _distances(objective, source_features, source_labels, target_features, label
 
 def alignment_report(
     objective: Objective,
-    source_features: Array,
-    source_labels: Array,
-    target_features: Array,
-    target_labels: Array,
-    key: jax.Array,
+    source_features: Num[AnyArray, "n d"],
+    source_labels: Int[AnyArray, " n"],
+    target_features: Num[AnyArray, "m d"],
+    target_labels: Int[AnyArray, " m"],
+    key: PRNGKeyArray,
     *,
     num_permutations: int = 4,
 ) -> dict[str, float]:
     """How well target features fit the source bank, label for label.
 
     Args:
-      objective: gives the numbers of classes and OTDD's configuration; the report is the joint
-        OTDD whatever is being minimized.
-      source_features, source_labels: `[n, D]`, `[n]`: a fixed sample of the bank, standardized.
-      target_features, target_labels: `[m, D]`, `[m]`: kept-out recordings, standardized alike.
-      key: draws the permutations of the target labels; keep it fixed over a run.
-      num_permutations: how many are averaged.
+      objective: the numbers of classes and OTDD's configuration. The report is the joint OTDD for
+        every objective.
+      source_features: a fixed sample of the bank, standardized.
+      source_labels: its classes.
+      target_features: features of held-out recordings, standardized in the same way.
+      target_labels: their classes.
+      key: randomness of the permutations of the target labels; use one key for a whole run.
+      num_permutations: number of permutations that are averaged.
 
     Returns:
-      `otdd`, `otdd_permuted` (mean) and `otdd_permuted_std` over permutations, `gap` (permuted less
-      true: the label signal), `deviation` (standard deviation of the target features, mean over
-      dimensions, in bank deviations), `offset` (root mean square of their mean, same unit),
-      `converged` and `converged_P`, `iterations_P`: the worst over all label sets.
+      `otdd`; `otdd_permuted` and `otdd_permuted_std`, mean and deviation over the permutations;
+      `gap`, `otdd_permuted` minus `otdd`, the label signal; `deviation`, the standard deviation of
+      the target features, mean over channels, in deviations of the bank; `offset`, the root mean
+      square of their mean, in the same unit; `converged`, and for each problem P of `PROBLEMS`
+      `converged_P` and `iterations_P`, the worst over all label sets.
+
+    Raises:
+      InputError: fewer than one permutation.
     """
     if num_permutations < 1:
-        raise InputError("An alignment report needs at least one permutation of the labels.")
+        raise InputError(
+            f"An alignment report needs at least one permutation of the labels, not "
+            f"{num_permutations}: raise num_permutations."
+        )
     features, labels = as_float(target_features), jnp.asarray(target_labels)
     keys = jax.random.split(key, num_permutations)
     permuted = jax.vmap(lambda k: jax.random.permutation(k, labels))(keys)
@@ -90,11 +109,11 @@ def alignment_report(
 
 @dataclasses.dataclass(frozen=True)
 class StoppingRule:
-    """When alignment should end, from the reports so far; holds no state, so a run can resume.
+    """When alignment should end, from the reports so far. It holds no state, so a run can resume.
 
     Attributes:
-      patience: reports without growth of the gap after which to stop.
-      min_growth: growth of the gap, over its best value, that counts.
+      patience: number of reports without growth of the gap after which to stop.
+      min_growth: least growth of the gap that counts, as a fraction of its best value.
       min_deviation: fraction of the first report's deviation below which the target has shrunk.
     """
 
@@ -102,10 +121,10 @@ class StoppingRule:
     min_growth: float = 0.01
     min_deviation: float = 0.5
 
-    def _has_shrunk(self, reports: Sequence[Mapping[str, float]], index: int) -> bool:
+    def _has_shrunk(self, reports: Sequence[Mapping[str, float | int]], index: int) -> bool:
         return reports[index]["deviation"] < self.min_deviation * reports[0]["deviation"]
 
-    def best(self, reports: Sequence[Mapping[str, float]]) -> int:
+    def best(self, reports: Sequence[Mapping[str, float | int]]) -> int:
         """Index of the report whose embedder to keep: the largest gap among those not shrunk."""
         best = 0
         for index, report in enumerate(reports):
@@ -115,11 +134,11 @@ class StoppingRule:
                 best = index
         return best
 
-    def reason(self, reports: Sequence[Mapping[str, float]]) -> str | None:
-        """Why to stop now, as a sentence; None to go on.
+    def reason(self, reports: Sequence[Mapping[str, float | int]]) -> str | None:
+        """The reason to stop now, as a sentence; None to continue.
 
         Args:
-          reports: results of `alignment_report`, oldest first; the first from before training.
+          reports: results of `alignment_report`, oldest first. The first is from before training.
         """
         if not reports:
             return None

@@ -1,4 +1,4 @@
-"""What stage 1 can minimize, by name: the joint OTDD and everything it has to beat."""
+"""What stage 1 can minimize, by name: the joint OTDD and the objectives to compare it with."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Num, Scalar
 
-from pointata_jax.alignment.costs import Array, as_float, squared_distances
+from pointata_jax.alignment.costs import AnyArray, as_float, squared_distances
 from pointata_jax.alignment.otdd import (
+    LabeledSet,
     OTDDConfig,
     Transport,
     otdd,
@@ -20,20 +22,24 @@ from pointata_jax.alignment.otdd import (
 )
 from pointata_jax.errors import InputError
 
-Loss = tuple[jax.Array, dict[str, jax.Array]]
+Loss = tuple[Float[Array, ""], dict[str, Scalar]]
+"""The loss, and scalars to log by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """A loss between a batch of source features and a batch of target features.
 
-    Hashable, so it can be a static argument of jit.
+    An objective is hashable, so it can be a static argument of `jax.jit`.
 
     Attributes:
       name: a key of `OBJECTIVES`.
       num_source_classes: classes of the source bank.
       num_target_classes: classes of the task, or pseudo-classes.
       config: how transport is solved and labels are compared; `alignment_report` uses it too.
+
+    Raises:
+      InputError: an unknown name, or no class on one side.
     """
 
     name: str
@@ -59,7 +65,7 @@ class Objective:
 
     @property
     def matches_moments(self) -> bool:
-        """Whether the embedder's last layer starts moment-matched to the bank (see `moments`)."""
+        """Whether the embedder's last layer starts with the bank's moments (see `moments`)."""
         return OBJECTIVES[self.name].matches_moments
 
     @property
@@ -69,24 +75,24 @@ class Objective:
 
     def loss(
         self,
-        source_features: Array,
-        source_labels: Array,
-        target_features: Array,
-        target_labels: Array,
+        source_features: Num[AnyArray, "n d"],
+        source_labels: Int[AnyArray, " n"],
+        target_features: Num[AnyArray, "n d"],
+        target_labels: Int[AnyArray, " n"],
     ) -> Loss:
         """The loss and scalars to log.
 
         Args:
-          source_features: `[n, D]`, standardized by the bank's fixed mean and deviation.
-          source_labels: int `[n]`.
-          target_features: `[n, D]`, standardized by the same; gradients flow here.
-          target_labels: int `[n]`.
+          source_features: features, standardized by the bank's fixed mean and deviation.
+          source_labels: their classes.
+          target_features: features, standardized by the same; gradients flow here.
+          target_labels: their classes.
 
         Returns:
-          Scalar loss, and a flat dict of scalars. Objectives that do not train return 0.
+          The loss, and scalars by name. Objectives that do not train return 0.
 
         Raises:
-          InputError: when tracing, if the two sides differ in number or width.
+          InputError: the two sides differ in number or width; raised when tracing.
         """
         if source_features.ndim != 2 or source_features.shape != target_features.shape:
             raise InputError(
@@ -101,9 +107,16 @@ class Objective:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A row of `OBJECTIVES`; `loss` is None for those that take no step."""
+    """What an objective of `OBJECTIVES` does.
 
-    loss: Callable[[Objective, Array, Array, Array, Array], Loss] | None
+    Attributes:
+      loss: function of objective, source features and labels, target features and labels; None
+        for an objective that takes no gradient step.
+      matches_moments: see `Objective.matches_moments`.
+      uses_labels: see `Objective.uses_labels`.
+    """
+
+    loss: Callable[[Objective, AnyArray, AnyArray, AnyArray, AnyArray], Loss] | None
     matches_moments: bool = True
     uses_labels: bool = False
 
@@ -121,26 +134,28 @@ def _otdd(objective: Objective, u, source_labels, v, target_labels) -> Loss:
 
 
 def _sinkhorn(objective: Objective, u, source_labels, v, target_labels) -> Loss:
-    """The same divergence of the features alone (λ = 0)."""
+    """The divergence of the features alone (λ = 0)."""
     unlabeled = dataclasses.replace(objective.config, label_weight=0.0)
     plain = dataclasses.replace(objective, config=unlabeled)
     return _otdd(plain, u, source_labels, v, target_labels)
 
 
 def _classwise(objective: Objective, u, source_labels, v, target_labels) -> Loss:
-    """ORCA's surrogate: OTDD from the *whole* source to each target class, weighted by frequency.
+    """ORCA's surrogate: OTDD from the whole source to each target class, weighted by frequency.
 
-    An ablation: its minimum lets every target class cover the whole source, that is, mixes the
-    labels. Source: ORCA (Shen et al., ICML 2023), stage 1.
+    It is an ablation. At its minimum every target class covers the whole source, so labels are
+    mixed. Source: ORCA (Shen et al., ICML 2023), stage 1.
     """
     config, num_target = objective.config, objective.num_target_classes
     costs, logs = otdd_costs(
-        u, source_labels, objective.num_source_classes, v, target_labels, num_target, config
+        LabeledSet(u, source_labels, objective.num_source_classes),
+        LabeledSet(v, target_labels, num_target),
+        config,
     )
     epsilon = regularization(costs.cross, config.epsilon_scale)
     member = jax.nn.one_hot(target_labels, num_target, dtype=costs.cross.dtype, axis=0)
     frequency = member.mean(1)
-    # An absent class is solved with uniform weights and then multiplied by zero.
+    # An absent class is solved with uniform weights, and its frequency of zero removes it below.
     member = jnp.where(frequency[:, None] > 0, member, 1)
     weights = member / member.sum(1, keepdims=True)
 
@@ -172,9 +187,9 @@ def _mmd(objective: Objective, u, source_labels, v, target_labels) -> Loss:
 
 
 def _l2(objective: Objective, u, source_labels, v, target_labels) -> Loss:
-    """Half the mean pairwise squared distance: OTDD's feature cost when all is sent everywhere.
+    """Half the mean pairwise squared distance: OTDD's feature cost under a uniform plan.
 
-    An ablation: its minimum is a target collapsed onto the mean of the source.
+    It is an ablation. At its minimum the target has collapsed onto the mean of the source.
     """
     del objective, source_labels, target_labels
     u, v = as_float(u), as_float(v)
@@ -192,4 +207,4 @@ OBJECTIVES: dict[str, Entry] = {
     "moments": Entry(None),
     "none": Entry(None, matches_moments=False),
 }
-"""Objectives by name. `moments` matches the last layer and stops there; `none` does nothing."""
+"""Objectives by name. `moments` only matches the moments of the last layer; `none` does nothing."""

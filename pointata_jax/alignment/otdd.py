@@ -4,14 +4,14 @@ A sample is a pair of a feature and a label, and moving one onto another costs
 
   C_ij = ½ |u_i - v_j|² + (λ/2) W²(y_i, y_j),
 
-W² from `label_distance`. The loss is the debiased Sinkhorn divergence of C over all classes at
-once,
+with W² from `label_distance`. The loss is the debiased Sinkhorn divergence of C over all classes
+together,
 
   S_ε = OT_ε(s, t) - ½ OT_ε(s, s) - ½ OT_ε(t, t),
 
-with label distances inside the source, inside the target and across (Alvarez-Melis & Fusi, NeurIPS
-2020). Solved by OTT-JAX in the log domain; gradients by Danskin's theorem, right at convergence
-only, and so convergence is part of every result.
+with label distances within the source, within the target and between them (Alvarez-Melis & Fusi,
+NeurIPS 2020). OTT-JAX solves the problems in the log domain. Gradients follow from Danskin's
+theorem and are right at convergence only, so every result states whether the solver converged.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Num, Scalar, Shaped
 
-from pointata_jax.alignment.costs import Array, squared_distances
+from pointata_jax.alignment.costs import AnyArray, squared_distances
 from pointata_jax.alignment.label_distance import (
     COVARIANCES,
+    ClassGaussians,
     Covariance,
     class_gaussians,
     gaussian_distances,
@@ -42,12 +45,16 @@ class OTDDConfig:
     """How the distance between data sets is measured.
 
     Attributes:
-      label_weight: λ, weight of the label distance beside the feature distance.
-      covariance: what of a class counts in its label distance: "full", "diagonal" or "none".
-      max_per_class: samples of a class that make its covariance; None for twice a fair share.
-      epsilon_scale: entropic regularization ε over the standard deviation of the cost.
+      label_weight: λ, weight of the label distance relative to the feature distance.
+      covariance: part of a class's covariance in label distances: "full", "diagonal" or "none".
+      max_per_class: samples of a class that its covariance is computed from; None for
+        `label_distance.class_capacity`.
+      epsilon_scale: entropic regularization ε, in standard deviations of the cost.
       threshold: L1 error of the marginals at which the solver stops.
-      max_iterations: Sinkhorn iterations after which it gives up, and says so.
+      max_iterations: Sinkhorn iterations after which the solver stops unconverged.
+
+    Raises:
+      InputError: a value out of its range.
     """
 
     label_weight: float = 1.0
@@ -70,44 +77,60 @@ class OTDDConfig:
             raise InputError(f"OTDD's label_weight is {self.label_weight}; use 0 or more.")
 
 
-class Costs(NamedTuple):
-    """Cost matrices: source-target `[n, m]`, source-source `[n, n]`, target-target `[m, m]`."""
+class LabeledSet(NamedTuple):
+    """Features with labels.
 
-    cross: jax.Array
-    source: jax.Array
-    target: jax.Array
+    Attributes:
+      features: one row per sample.
+      labels: classes in `[0, num_classes)`.
+      num_classes: static number of classes; any of them may be absent.
+    """
+
+    features: Num[AnyArray, "n d"]
+    labels: Int[AnyArray, " n"]
+    num_classes: int
+
+
+class Costs(NamedTuple):
+    """Cost matrices of the three transport problems of a divergence.
+
+    Attributes:
+      cross: from source to target.
+      source: within the source.
+      target: within the target.
+    """
+
+    cross: Float[Array, "n m"]
+    source: Float[Array, "n n"]
+    target: Float[Array, "m m"]
 
 
 def otdd_costs(
-    source_features: Array,
-    source_labels: Array,
-    num_source_classes: int,
-    target_features: Array,
-    target_labels: Array,
-    num_target_classes: int,
-    config: OTDDConfig,
-) -> tuple[Costs, dict[str, jax.Array]]:
-    """The three cost matrices of a divergence, and what can be logged about them.
+    source: LabeledSet, target: LabeledSet, config: OTDDConfig
+) -> tuple[Costs, dict[str, Scalar]]:
+    """The three cost matrices of a divergence, and scalars to log about them.
 
     Logs: `label_share`, the label part of the mean cross cost, and `covariance_left_out`, the share
-    of samples beyond `max_per_class` that no covariance saw (neither when `label_weight` is 0).
+    of samples beyond `max_per_class`, which no covariance uses. Both are absent when
+    `label_weight` is 0.
     """
-    u, v = source_features, target_features
+    u, v = source.features, target.features
     halves = Costs(*(squared_distances(a, b) / 2 for a, b in ((u, v), (u, u), (v, v))))
     if not config.label_weight:
         return halves, {}
-    s = class_gaussians(u, source_labels, num_source_classes, config.max_per_class)
-    t = class_gaussians(v, target_labels, num_target_classes, config.max_per_class)
+    s, t = (class_gaussians(*labeled, config.max_per_class) for labeled in (source, target))
 
-    def label_part(a, labels_a, b, labels_b):
+    def label_part(
+        a: ClassGaussians, labels_a: AnyArray, b: ClassGaussians, labels_b: AnyArray
+    ) -> jax.Array:
         table = gaussian_distances(a, b, config.covariance)
         rows, columns = jnp.asarray(labels_a)[:, None], jnp.asarray(labels_b)[None, :]
         return config.label_weight / 2 * table[rows, columns]
 
     labels = Costs(
-        label_part(s, source_labels, t, target_labels),
-        label_part(s, source_labels, s, source_labels),
-        label_part(t, target_labels, t, target_labels),
+        label_part(s, source.labels, t, target.labels),
+        label_part(s, source.labels, s, source.labels),
+        label_part(t, target.labels, t, target.labels),
     )
     costs = Costs(*(half + label for half, label in zip(halves, labels, strict=True)))
     beyond = [jnp.maximum(g.count - g.rows.shape[1], 0).sum() for g in (s, t)]
@@ -118,10 +141,11 @@ def otdd_costs(
     return costs, jax.lax.stop_gradient(logs)
 
 
-def regularization(cost: jax.Array, scale: float) -> jax.Array:
+def regularization(cost: Float[Array, "n m"], scale: float) -> Float[Array, ""]:
     """ε = `scale` times the standard deviation of a cost matrix; carries no gradient.
 
-    Relative to the deviation because a constant in the cost moves its mean but not the plan.
+    It is relative to the deviation, not to the mean, because a constant added to the cost changes
+    its mean but not the transport plan.
     """
     cost = jax.lax.stop_gradient(cost)
     # The floor keeps a constant cost (collapsed features) from dividing by zero.
@@ -129,32 +153,37 @@ def regularization(cost: jax.Array, scale: float) -> jax.Array:
 
 
 class Transport(NamedTuple):
-    """A solved transport problem: value `<P, C> + ε KL(P | ab)`, and how the solver fared."""
+    """Solution of one transport problem, or of several along a leading axis.
 
-    value: jax.Array
-    converged: jax.Array
-    iterations: jax.Array
+    Attributes:
+      value: `<P, C> + ε KL(P | ab)` of the plan P.
+      converged: whether the solver reached its threshold.
+      iterations: number of Sinkhorn iterations.
+    """
+
+    value: Float[Array, "*problems"]
+    converged: Bool[Array, "*problems"]
+    iterations: Int[Array, "*problems"]
 
 
 def solve(
-    cost: jax.Array,
-    epsilon: jax.Array | float,
+    cost: Float[Array, "n m"],
+    epsilon: Float[Array, ""] | float,
     config: OTDDConfig,
-    weights: tuple[jax.Array | None, jax.Array | None] = (None, None),
+    weights: tuple[Float[Array, " n"] | None, Float[Array, " m"] | None] = (None, None),
 ) -> Transport:
-    """Entropic optimal transport for a cost matrix `[n, m]`, differentiable in the cost.
+    """Entropic optimal transport for a cost matrix, differentiable in the cost.
 
     Args:
-      cost: `[n, m]`, float32 or wider.
+      cost: float32 or wider.
       epsilon: regularization, in units of the cost.
       config: `threshold` and `max_iterations` of the solver.
-      weights: marginals `[n]` and `[m]`, each summing to 1; None for uniform. Zeros are allowed and
-        exclude a sample.
+      weights: the two marginals, each summing to 1; None for uniform. A zero excludes a sample.
     """
     from ott.geometry import geometry
     from ott.solvers import linear
 
-    out: Any = linear.solve(
+    out = linear.solve(
         geometry.Geometry(cost_matrix=cost, epsilon=epsilon),  # type: ignore[arg-type]
         a=weights[0],
         b=weights[1],
@@ -162,12 +191,16 @@ def solve(
         threshold=config.threshold,
         max_iterations=config.max_iterations,
     )
-    return Transport(out.reg_ot_cost, *jax.lax.stop_gradient((out.converged, out.n_iters)))
+    # OTT-JAX declares these as optional values and Python scalars.
+    value, converged, iterations = cast(
+        "tuple[jax.Array, jax.Array, jax.Array]", (out.reg_ot_cost, out.converged, out.n_iters)
+    )
+    return Transport(value, *jax.lax.stop_gradient((converged, iterations)))
 
 
 def sinkhorn_divergence(
-    costs: Costs, config: OTDDConfig, epsilon: jax.Array | float | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    costs: Costs, config: OTDDConfig, epsilon: Float[Array, ""] | float | None = None
+) -> tuple[Float[Array, ""], dict[str, Scalar]]:
     """Debiased Sinkhorn divergence of three cost matrices, uniform marginals.
 
     Args:
@@ -187,7 +220,7 @@ def sinkhorn_divergence(
     return value, transport_logs(solved, epsilon)
 
 
-def transport_logs(solved: list[Transport], epsilon: jax.Array | float) -> dict[str, jax.Array]:
+def transport_logs(solved: list[Transport], epsilon: Float[Array, ""] | float) -> dict[str, Scalar]:
     """Scalars to log about the three problems of a divergence, in the order of `PROBLEMS`."""
     logs = {"epsilon": jnp.asarray(epsilon)}
     logs["converged"] = jnp.stack([problem.converged.all() for problem in solved]).all()
@@ -198,55 +231,59 @@ def transport_logs(solved: list[Transport], epsilon: jax.Array | float) -> dict[
 
 
 def otdd(
-    source_features: Array,
-    source_labels: Array,
+    source_features: Num[AnyArray, "n d"],
+    source_labels: Int[AnyArray, " n"],
     num_source_classes: int,
-    target_features: Array,
-    target_labels: Array,
+    target_features: Num[AnyArray, "m d"],
+    target_labels: Int[AnyArray, " m"],
     num_target_classes: int,
     config: OTDDConfig | None = None,
     *,
-    epsilon: jax.Array | float | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
+    epsilon: Float[Array, ""] | float | None = None,
+) -> tuple[Float[Array, ""], dict[str, Scalar]]:
     """Optimal-transport dataset distance (debiased, squared units) between two labeled sets.
 
+    The classes of the two sets need not correspond. In training both sets have the same size. With
+    fewer targets than sources every target is pulled to a mean of several sources, and the target
+    shrinks.
+
     Args:
-      source_features, source_labels: `[n, D]` and int `[n]` in `[0, num_source_classes)`.
-      num_source_classes: static.
-      target_features, target_labels, num_target_classes: the other set, `[m, D]` and `[m]`. Label
-        sets need not have anything in common. In training n = m: with fewer targets than sources
-        every target is pulled to a mean of several sources, and the target shrinks.
+      source_features: features of the first set.
+      source_labels: its classes, in `[0, num_source_classes)`.
+      num_source_classes: static number of classes of the first set.
+      target_features: features of the second set.
+      target_labels: its classes, in `[0, num_target_classes)`.
+      num_target_classes: static number of classes of the second set.
       config: see `OTDDConfig`; its defaults if None.
       epsilon: see `sinkhorn_divergence`.
 
     Returns:
-      (value, logs): logs of `sinkhorn_divergence` and `otdd_costs`. Gradients flow through the
-      features and the class means, not through covariances or ε. Pure, jit-able.
+      The value, and the logs of `sinkhorn_divergence` and `otdd_costs`. Gradients flow through the
+      features and the class means, not through covariances or ε.
     """
     config = config or OTDDConfig()
     costs, cost_logs = otdd_costs(
-        source_features,
-        source_labels,
-        num_source_classes,
-        target_features,
-        target_labels,
-        num_target_classes,
+        LabeledSet(source_features, source_labels, num_source_classes),
+        LabeledSet(target_features, target_labels, num_target_classes),
         config,
     )
     value, logs = sinkhorn_divergence(costs, config, epsilon)
     return value, logs | cost_logs
 
 
-def warn_if_unconverged(logs: Mapping[str, Any], where: str = "alignment") -> str | None:
+def warn_if_unconverged(
+    logs: Mapping[str, Shaped[AnyArray, ""] | np.generic | float],
+    where: str = "alignment",
+) -> str | None:
     """Warns (RuntimeWarning) when a transport problem in `logs` did not converge.
 
     Args:
-      logs: logs of `otdd`, of an objective or of `alignment_report`, on the host. Logs without
+      logs: logs of `otdd`, of an objective or of `alignment_report`, not traced. Logs without
         transport problems never warn.
-      where: begins the sentence, for example "step 120".
+      where: start of the sentence, for example "step 120".
 
     Returns:
-      The sentence, to be written to a log too; None when all is well.
+      The sentence of the warning, for other logs; None when every problem converged.
     """
     if bool(logs.get("converged", True)):
         return None
@@ -257,7 +294,7 @@ def warn_if_unconverged(logs: Mapping[str, Any], where: str = "alignment") -> st
     ]
     message = (
         f"{where}: optimal transport did not converge ({'; '.join(failed) or 'problem unknown'}), "
-        "so its value and gradient are off: raise max_iterations or epsilon_scale, or look for "
+        "so its value and gradient are wrong: raise max_iterations or epsilon_scale, or look for "
         "non-finite features."
     )
     warnings.warn(message, RuntimeWarning, stacklevel=2)

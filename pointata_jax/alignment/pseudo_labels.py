@@ -1,4 +1,4 @@
-"""Pseudo-classes for targets without labels: k-means."""
+"""Pseudo-classes for targets without labels, by k-means."""
 
 from __future__ import annotations
 
@@ -7,44 +7,59 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, Num, PRNGKeyArray
 
-from pointata_jax.alignment.costs import Array, as_float, squared_distances
+from pointata_jax.alignment.costs import AnyArray, as_float, squared_distances
 from pointata_jax.errors import InputError
 
 
 class Clusters(NamedTuple):
-    """k-means result: centers `[k, D]`, labels int32 `[n]`, mean squared distance to the center."""
+    """Result of k-means.
 
-    centers: jax.Array
-    labels: jax.Array
-    inertia: jax.Array
+    Attributes:
+      centers: the mean of each cluster.
+      labels: index of the nearest center of each feature.
+      inertia: mean squared distance of the features to their centers.
+    """
+
+    centers: Float[Array, "clusters d"]
+    labels: Int32[Array, " n"]
+    inertia: Float[Array, ""]
 
 
-def nearest_center(features: Array, centers: Array) -> jax.Array:
-    """Pseudo-labels int32 `[n]` of features `[n, D]` under given centers `[k, D]`."""
+def nearest_center(
+    features: Num[AnyArray, "n d"], centers: Num[AnyArray, "clusters d"]
+) -> Int32[Array, " n"]:
+    """Pseudo-labels: the index of the nearest center of each feature."""
     return squared_distances(features, centers).argmin(1).astype(jnp.int32)
 
 
-def _seed_centers(key: jax.Array, features: jax.Array, num_clusters: int) -> jax.Array:
+def _seed_centers(
+    key: PRNGKeyArray, features: Float[Array, "n d"], num_clusters: int
+) -> Float[Array, "clusters d"]:
     """k-means++: each next center is drawn with probability proportional to its distance²."""
     keys = jax.random.split(key, num_clusters)
     first = features[jax.random.randint(keys[0], (), 0, features.shape[0])]
     centers = jnp.tile(first, (num_clusters, 1))
 
     def draw(i, centers):
-        # Rows not yet drawn repeat the first center, and so do not change the minimum.
+        # Rows that are not drawn yet repeat the first center, so they do not change the minimum.
         distance = squared_distances(features, centers).min(1)
         return centers.at[i].set(features[jax.random.categorical(keys[i], jnp.log(distance))])
 
     return jax.lax.fori_loop(1, num_clusters, draw, centers)
 
 
-def _lloyd(features: jax.Array, centers: jax.Array, max_iterations: int) -> Clusters:
+def _lloyd(
+    features: Float[Array, "n d"], centers: Float[Array, "clusters d"], max_iterations: int
+) -> Clusters:
+    """Lloyd's iterations from given centers until no center moves."""
+
     def update(state):
         step, centers, _ = state
         member = jax.nn.one_hot(nearest_center(features, centers), len(centers), axis=0)
         count = member.sum(1, keepdims=True)
-        # A cluster that lost all its members stays where it is.
+        # The center of a cluster without members does not move.
         moved = jnp.where(count > 0, member @ features / jnp.maximum(count, 1), centers)
         return step + 1, moved, jnp.any(moved != centers)
 
@@ -55,7 +70,13 @@ def _lloyd(features: jax.Array, centers: jax.Array, max_iterations: int) -> Clus
 
 
 @functools.partial(jax.jit, static_argnames=("num_clusters", "restarts", "max_iterations"))
-def _fit(features, key, num_clusters, restarts, max_iterations) -> Clusters:
+def _fit(
+    features: Float[Array, "n d"],
+    key: PRNGKeyArray,
+    num_clusters: int,
+    restarts: int,
+    max_iterations: int,
+) -> Clusters:
     def run(key):
         return _lloyd(features, _seed_centers(key, features, num_clusters), max_iterations)
 
@@ -64,21 +85,21 @@ def _fit(features, key, num_clusters, restarts, max_iterations) -> Clusters:
 
 
 def kmeans(
-    features: Array,
-    key: jax.Array,
+    features: Num[AnyArray, "n d"],
+    key: PRNGKeyArray,
     num_clusters: int = 10,
     *,
     restarts: int = 4,
     max_iterations: int = 100,
 ) -> Clusters:
-    """Clusters features `[n, D]`; the same key gives the same labels.
+    """Clusters features by k-means. The same key gives the same labels.
 
     Ten pseudo-classes are ORCA's choice for unlabeled targets (Shen et al., ICML 2023).
 
     Args:
-      features: `[n, D]`, standardized.
-      key: seeds k-means++.
-      num_clusters: number of pseudo-classes k.
+      features: standardized features.
+      key: randomness of k-means++.
+      num_clusters: number of pseudo-classes.
       restarts: runs from different seeds; the one with the lowest inertia is kept.
       max_iterations: bound on Lloyd's iterations.
 
@@ -89,6 +110,6 @@ def kmeans(
     if rows.ndim != 2 or rows.shape[0] < num_clusters or num_clusters < 1:
         raise InputError(
             f"k-means cannot make {num_clusters} pseudo-classes from features of shape "
-            f"{rows.shape}: give [n, D] with at least as many features as classes."
+            f"{rows.shape}: give [n, d] with at least as many features as classes."
         )
     return _fit(rows, key, num_clusters, restarts, max_iterations)

@@ -1,4 +1,4 @@
-"""The source bank: features of labeled 3D shapes, made once by the frozen 3D embedder."""
+"""The source bank: features of labeled 3D shapes, computed once by the frozen 3D embedder."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, Int, Int32, Num, PRNGKeyArray
 
-from pointata_jax.alignment.costs import Array, as_float
+from pointata_jax.alignment.costs import AnyArray, as_float
 from pointata_jax.alignment.moments import feature_moments
 from pointata_jax.data.array_files import read_arrays
 from pointata_jax.errors import InputError
-
-if TYPE_CHECKING:
-    from pointata_jax.models.point_mae import BackboneConfig
+from pointata_jax.models.batches import in_batches
+from pointata_jax.models.point_mae import Backbone, BackboneConfig
 
 FORMAT = "pointata_jax.source_bank/1"
 MIN_PER_CLASS = 2
-"""Samples a class needs to have a covariance (OTDD's own limit)."""
+"""Samples that a class needs to have a covariance."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,17 +33,17 @@ class SourceBank:
     """Labeled features of 3D shapes that a target is aligned to.
 
     Attributes:
-      features: float32 `[S, D]`, one row per shape: the mean of its tokens before the blocks.
-      labels: int32 `[S]` in `[0, len(class_names))`; every class has two shapes or more.
+      features: one row per shape, the mean of its tokens before the blocks; stored as float32.
+      labels: classes in `[0, len(class_names))`, two shapes or more in each; stored as int32.
       class_names: names of the classes.
       provenance: where features come from (shapes, backbone, license …); JSON values only.
 
     Raises:
-      InputError: if any of this does not hold.
+      InputError: a field that is not as described.
     """
 
-    features: np.ndarray
-    labels: np.ndarray
+    features: Num[np.ndarray, "n d"]
+    labels: Int[np.ndarray, " n"]
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -72,8 +72,8 @@ class SourceBank:
         small = [names[i] for i in np.flatnonzero(counts < MIN_PER_CLASS)]
         if small:
             raise InputError(
-                f"Classes of a source bank need at least {MIN_PER_CLASS} shapes; too few in: "
-                f"{', '.join(small)}. Drop them or add shapes."
+                f"Classes of a source bank need at least {MIN_PER_CLASS} shapes, and there are too "
+                f"few in: {', '.join(small)}. Drop these classes or add shapes."
             )
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "labels", labels.astype(np.int32))
@@ -82,22 +82,23 @@ class SourceBank:
 
     @property
     def width(self) -> int:
-        """Feature width D."""
+        """Number of channels of a feature."""
         return self.features.shape[1]
 
     @property
     def num_classes(self) -> int:
+        """Number of classes."""
         return len(self.class_names)
 
-    def standardization(self) -> tuple[jax.Array, jax.Array]:
-        """The fixed mean `[D]` and deviation `[D]` that both sides are standardized by.
+    def standardization(self) -> tuple[Float32[Array, " d"], Float32[Array, " d"]]:
+        """The fixed mean and deviation that source and target are standardized by.
 
-        Deviations are floored (see `moments.feature_moments`), so they are never zero.
+        Deviations have a lower bound (see `moments.feature_moments`), so they are never zero.
         """
         return feature_moments(self.features)
 
     def check_width(self, width: int) -> None:
-        """InputError unless the bank's features are `width` wide."""
+        """Raises InputError unless the bank's features have `width` channels."""
         if self.width != width:
             raise InputError(
                 f"The source bank has features of width {self.width} but the model has width "
@@ -105,32 +106,34 @@ class SourceBank:
             )
 
 
-def standardize(features: Array, bank: SourceBank) -> jax.Array:
-    """Features `[..., D]` in units of the bank: less its mean, over its deviation; float32."""
+def standardize(features: Num[AnyArray, "*batch d"], bank: SourceBank) -> Float[Array, "*batch d"]:
+    """Features minus the mean of the bank, divided by its deviation; float32 or wider."""
     bank.check_width(features.shape[-1])
     mean, deviation = bank.standardization()
     return (as_float(features) - mean) / deviation
 
 
 @functools.partial(jax.jit, static_argnames=("num_classes", "n"))
-def _balanced_indices(key, labels, num_classes: int, n: int) -> jax.Array:
+def _balanced_indices(
+    key: PRNGKeyArray, labels: Int[Array, " shapes"], num_classes: int, n: int
+) -> Int32[Array, " {n}"]:
     key_member, key_class = jax.random.split(key)
-    # Shapes sorted by class, in random order inside each.
+    # Shapes sorted by class, in random order within each class.
     order = jnp.lexsort((jax.random.uniform(key_member, labels.shape), labels))
     bounds = jnp.searchsorted(labels[order], jnp.arange(num_classes + 1))
     start, count = bounds[:-1], bounds[1:] - bounds[:-1]
-    turn = jnp.arange(math.ceil(n / num_classes))[:, None]
-    picked = order[start + turn % count]
-    # Which classes are served in the last, incomplete turn is random.
+    round_index = jnp.arange(math.ceil(n / num_classes))[:, None]
+    picked = order[start + round_index % count]
+    # The last round may be incomplete, so the order of the classes is random.
     picked = picked[:, jax.random.permutation(key_class, num_classes)]
     return picked.reshape(-1)[:n].astype(jnp.int32)
 
 
-def sample_source(bank: SourceBank, key: jax.Array, n: int) -> jax.Array:
-    """Class-balanced indices int32 `[n]` into the bank.
+def sample_source(bank: SourceBank, key: PRNGKeyArray, n: int) -> Int32[Array, " {n}"]:
+    """Class-balanced random indices into the bank.
 
-    Class counts differ by one at most; a shape repeats only where its class has fewer shapes than
-    the class has to give.
+    Class counts differ by at most one. A shape repeats only if more shapes of its class are drawn
+    than the class has.
     """
     if n < 1:
         raise InputError(f"A sample of the source bank needs at least one shape, not {n}.")
@@ -140,8 +143,8 @@ def sample_source(bank: SourceBank, key: jax.Array, n: int) -> jax.Array:
 def build_source_bank(
     backbone_config: BackboneConfig,
     variables: Mapping[str, Any],
-    shapes: np.ndarray,
-    labels: np.ndarray,
+    shapes: Num[np.ndarray, "shapes n c"],
+    labels: Int[np.ndarray, " shapes"],
     class_names: Sequence[str],
     batch_size: int = 32,
     provenance: Mapping[str, Any] | None = None,
@@ -151,19 +154,18 @@ def build_source_bank(
     Args:
       backbone_config: architecture of the backbone.
       variables: its {"params", "batch_stats"}.
-      shapes: float32 `[S, N, 3]`, centered, in the unit sphere as in pre-training.
-      labels: int `[S]` in `[0, len(class_names))`.
-      class_names: names; classes with fewer than two shapes are dropped, the others keep their
-        order, and the names of the dropped ones go to `provenance["dropped_classes"]`.
-      batch_size: shapes embedded at a time.
-      provenance: what to record about the shapes and the backbone; JSON values.
+      shapes: points of each shape, centered, in the unit sphere as in pre-training.
+      labels: classes in `[0, len(class_names))`.
+      class_names: names of the classes. Classes with fewer than two shapes are dropped and named in
+        `provenance["dropped_classes"]`; the others keep their order.
+      batch_size: number of shapes that are embedded at once.
+      provenance: facts to record about the shapes and the backbone; JSON values.
 
     Raises:
-      InputError: shapes of another form, not finite, or far from unit size.
+      InputError: shapes that have another number of axes or channels, too few points, coordinates
+        that are not finite, or a size far from the unit sphere; labels without a class name; no
+        class with two shapes.
     """
-    from pointata_jax.models.batches import in_batches
-    from pointata_jax.models.point_mae import Backbone
-
     shapes = np.asarray(shapes, np.float32)
     labels = np.asarray(labels)
     channels = backbone_config.input_channels
@@ -213,7 +215,7 @@ def build_source_bank(
 
 
 def save_source_bank(path: str | os.PathLike, bank: SourceBank) -> None:
-    """Writes a bank as one `.npz` (no pickled objects), atomically."""
+    """Writes a bank atomically as one `.npz` without pickled objects."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -229,11 +231,11 @@ def save_source_bank(path: str | os.PathLike, bank: SourceBank) -> None:
 
 
 def load_source_bank(path: str | os.PathLike, width: int | None = None) -> SourceBank:
-    """Reads a bank; never unpickles.
+    """Reads a bank without unpickling anything.
 
     Args:
       path: the `.npz` file.
-      width: the model's token width, to be checked against the bank's; None to skip.
+      width: the model's token width, to check against the bank's; None to skip the check.
 
     Raises:
       InputError: the file is missing, damaged, of another kind, or of another width.
@@ -260,7 +262,7 @@ def load_source_bank(path: str | os.PathLike, width: int | None = None) -> Sourc
         provenance = json.loads(str(arrays["provenance"]))
     except ValueError as error:
         raise InputError(
-            f"Source bank {path} is damaged: its provenance is no JSON ({error}); make or fetch "
+            f"Source bank {path} is damaged: its provenance is not JSON ({error}); make or fetch "
             "it again."
         ) from None
     features, labels, class_names = (arrays[name] for name in names[1:4])

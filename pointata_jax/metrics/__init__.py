@@ -1,1 +1,1 @@
-"""Metrics on arrays; nothing here knows a model."""
+"""Metrics on arrays. They do not depend on models."""

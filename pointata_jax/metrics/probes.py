@@ -1,19 +1,25 @@
-"""How much frozen features know about labels that they were not trained on."""
+"""Probes: how well frozen features predict labels that they were not trained on."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int, Num
 
 
-def standardize(features: np.ndarray) -> np.ndarray:
-    """Zero mean and unit deviation per feature, `[S, D] -> [S, D]` (constant features become 0)."""
+def standardize(features: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Features with zero mean and unit deviation per channel; a constant channel becomes 0."""
     features = np.asarray(features, np.float64)
     deviation = features.std(0)
     return (features - features.mean(0)) / np.where(deviation > 1e-12, deviation, 1.0)
 
 
-def nearest_neighbor_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """Leave-one-out accuracy (per cent) of the nearest neighbor (cosine, standardized)."""
+def nearest_neighbor_accuracy(
+    features: Num[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
+) -> float:
+    """Leave-one-out accuracy (per cent) of a nearest-neighbor classifier.
+
+    The distance is the cosine distance of standardized features.
+    """
     unit = standardize(features)
     unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     similarity = unit @ unit.T
@@ -23,8 +29,8 @@ def nearest_neighbor_accuracy(features: np.ndarray, labels: np.ndarray) -> float
 
 
 def ridge_accuracy(
-    features: np.ndarray,
-    labels: np.ndarray,
+    features: Num[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
     *,
     folds: int = 5,
     penalty: float = 0.1,
@@ -32,8 +38,14 @@ def ridge_accuracy(
 ) -> float:
     """Cross-validated accuracy (per cent) of a ridge classifier on one-hot targets.
 
-    Features `[S, D]` are standardized by each training fold; `penalty` is per feature, so the
-    strength does not depend on D. Mean over `seeds` of the fold assignment.
+    Features are standardized by the statistics of each training fold.
+
+    Args:
+      features: one row per sample.
+      labels: class of each sample.
+      folds: number of folds.
+      penalty: ridge penalty per channel, so that its strength does not depend on the width.
+      seeds: seeds of the assignment to folds; the accuracy is a mean over them.
     """
     labels = np.asarray(labels)
     targets = (labels[:, None] == np.unique(labels)).astype(np.float64)

@@ -1,7 +1,7 @@
-"""Confusion matrices of points, and what follows from them: IoU, mIoU, accuracy.
+"""Confusion matrices of points, and the scores computed from them: IoU, mIoU, accuracy.
 
-A matrix is int `[K, K]`, rows the true and columns the predicted class. Matrices of batches, of
-devices and of hosts add up to the matrix of all, so only they are ever summed, never scores.
+Rows of a matrix are true classes, columns are predicted classes. The matrices of batches, devices
+and hosts add up to the matrix of the whole data, so matrices are summed and scores are not.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int, Int32, Int64, Num
 
 from pointata_jax.errors import InputError
+from pointata_jax.metrics.classification import by_class_name
 
 
-def confusion_matrix(predictions: np.ndarray, targets: np.ndarray, num_classes: int) -> np.ndarray:
-    """Confusion matrix int64 `[K, K]` of labels of any (equal) shape; negative targets are ignored.
+def confusion_matrix(
+    predictions: Int[np.ndarray, "*shape"], targets: Int[np.ndarray, "*shape"], num_classes: int
+) -> Int64[np.ndarray, "{num_classes} {num_classes}"]:
+    """Confusion matrix of labels of any shape; negative targets are ignored.
 
     Raises:
-      InputError: shapes that differ, labels that are not integers, or a class outside 0..K-1 at a
-        position that counts.
+      InputError: shapes that differ, labels that are not integers, or a class outside
+        `[0, num_classes)` at a position that is not ignored.
     """
     predictions, targets = np.asarray(predictions), np.asarray(targets)
     if predictions.shape != targets.shape:
@@ -42,37 +45,34 @@ def confusion_matrix(predictions: np.ndarray, targets: np.ndarray, num_classes: 
 
 
 def batch_confusion_matrix(
-    predictions: jax.Array,
-    targets: jax.Array,
+    predictions: Int[Array, " b *rest"],
+    targets: Int[Array, " b *rest"],
     num_classes: int,
-    weights: jax.Array | None = None,
-) -> jax.Array:
-    """The same under `jit`, int32 `[K, K]`; over a sharded batch it is that of the whole batch.
+    weights: Num[Array, " b"] | None = None,
+) -> Int32[Array, "{num_classes} {num_classes}"]:
+    """`confusion_matrix` of a batch for use under `jit`; of the whole batch if it is sharded.
 
-    Classes cannot be checked under `jit`: a position whose target is negative or not below K, or
-    whose prediction is outside 0..K-1, is left out. int32 holds one batch; add batches up in int64.
+    Classes cannot be checked under `jit`, so positions with a target or a prediction outside
+    `[0, num_classes)` are ignored. int32 holds the counts of one batch; sum batches in int64.
 
     Args:
-      predictions, targets: int `[B, ...]`.
-      num_classes: K, static.
-      weights: `[B]`, 0 for the rows that only fill up a batch; they do not count.
+      predictions: predicted classes.
+      targets: true classes.
+      num_classes: static number of classes.
+      weights: 0 for rows that pad the batch, which are ignored; None if there are none.
     """
     counted = (targets >= 0) & (targets < num_classes)
     counted &= (predictions >= 0) & (predictions < num_classes)
     if weights is not None:
         counted &= (weights > 0).reshape(weights.shape + (1,) * (targets.ndim - weights.ndim))
-    # One slot more than there are pairs takes what does not count.
+    # Ignored positions are counted in one extra slot, which is cut off.
     pairs = jnp.where(counted, targets * num_classes + predictions, num_classes**2)
     flat = jnp.zeros(num_classes**2 + 1, jnp.int32).at[pairs.reshape(-1)].add(1)
     return flat[:-1].reshape(num_classes, num_classes)
 
 
-def iou_per_class(matrix: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class `[K]`, 0 to 1; NaN where it was neither true nor said.
-
-    Args:
-      matrix: `[K, K]`.
-    """
+def iou_per_class(matrix: Num[np.ndarray, "classes classes"]) -> Float[np.ndarray, " classes"]:
+    """Intersection over union of each class, 0 to 1; NaN for a class neither true nor predicted."""
     matrix = np.asarray(matrix, np.float64)
     intersection = np.diag(matrix)
     union = matrix.sum(0) + matrix.sum(1) - intersection
@@ -80,37 +80,43 @@ def iou_per_class(matrix: np.ndarray) -> np.ndarray:
 
 
 def segmentation_scores(
-    matrix: np.ndarray, class_names: Sequence[str], *, skip: Sequence[int] = ()
+    matrix: Num[np.ndarray, "classes classes"],
+    class_names: Sequence[str],
+    *,
+    skip: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Scores of a confusion matrix, in per cent.
 
     Args:
-      matrix: `[K, K]`.
-      class_names: K names.
-      skip: classes that the means leave out (the HOI4D benchmark: 0 and 1); their points still
-        count in the unions of the others.
+      matrix: confusion matrix of all points.
+      class_names: names of the classes.
+      skip: classes that the means leave out (0 and 1 in the HOI4D benchmark). Their points still
+        count in the unions of the other classes.
 
     Returns:
       `mean_iou`, over the classes that occur in the ground truth (the rule of HOI4D);
-      `mean_iou_published`, over all classes, an absent one counting 0 (the rule of MeteorNet and
+      `mean_iou_published`, over all classes, with 0 for an absent one (the rule of MeteorNet and
       P4Transformer on Synthia); `point_accuracy`; `mean_class_accuracy`; `per_class`, the IoU by
-      name (None where a class is absent from the ground truth); `num_points`; `num_classes`, those
-      in `mean_iou`.
+      name (None where a class is absent from the ground truth); `num_points`; `num_classes`, the
+      number of classes in `mean_iou`.
 
     Raises:
-      InputError: no points, or a matrix that does not fit the names.
+      InputError: no points to score, or a matrix that does not fit the names.
     """
     matrix = np.asarray(matrix)
     if matrix.shape != (len(class_names), len(class_names)):
         raise InputError(
-            f"The confusion matrix has shape {matrix.shape}, there are {len(class_names)} classes."
+            f"The confusion matrix has shape {matrix.shape}, but there are {len(class_names)} "
+            "classes: give one row and one column per class."
         )
     true = matrix.sum(1)
     kept = np.ones(len(class_names), bool)
     kept[list(skip)] = False
     present = kept & (true > 0)
     if not present.any():
-        raise InputError("No point has a label that counts, so there is nothing to score.")
+        raise InputError(
+            "There is nothing to score: every point is ignored or belongs to a skipped class."
+        )
     iou = 100.0 * iou_per_class(matrix)
     recall = 100.0 * np.diag(matrix) / np.maximum(true, 1)
     return {
@@ -118,10 +124,7 @@ def segmentation_scores(
         "mean_iou_published": float(np.nan_to_num(iou)[kept].mean()),
         "point_accuracy": 100.0 * float(np.trace(matrix) / matrix.sum()),
         "mean_class_accuracy": float(recall[present].mean()),
-        "per_class": {
-            name: round(float(value), 2) if there else None
-            for name, value, there in zip(class_names, iou, true > 0, strict=True)
-        },
+        "per_class": by_class_name(np.where(true > 0, iou, np.nan), class_names),
         "num_points": int(matrix.sum()),
         "num_classes": int(present.sum()),
     }

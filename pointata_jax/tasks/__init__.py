@@ -1,4 +1,4 @@
-"""What a task is: its labels, loss and metric, one file per kind of label."""
+"""Losses and scores of the tasks, one module per kind of label."""
 
 from pointata_jax.tasks import action_segmentation, recognition, semantic_segmentation
 
@@ -7,4 +7,4 @@ SCORES = {
     "frame": action_segmentation.score,
     "point": semantic_segmentation.score,
 }
-"""Scoring by the kind of label (`data.schema.Kind`)."""
+"""Score functions by kind of label (`data.schema.Kind`)."""

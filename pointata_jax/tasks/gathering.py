@@ -1,27 +1,31 @@
-"""Results of evaluation batches, brought together from all hosts."""
+"""Gathers the results of evaluation batches from all hosts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Int64, Shaped
 
 Batches = Iterable[dict[str, np.ndarray]]
+"""Batches of one host, each with its arrays by name."""
+
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
-"""From this host's batch to the logits of its rows."""
+"""Function from a host's batch to the logits of its rows."""
 
 
-def gather_rows(rows: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """Columns over the batches of all hosts, less the rows that only fill up the last batch.
+def gather_rows(
+    rows: Iterable[tuple[Shaped[np.ndarray, "_ ..."], ...]],
+) -> tuple[Shaped[np.ndarray, "rows ..."], ...]:
+    """The columns of the batches of all hosts, without the rows that pad the last batch.
 
     Args:
-      rows: for each batch its columns `[b, ...]`, the last of which is the weight.
+      rows: the columns of each batch; the last column is the weight, 0 for padding.
 
     Returns:
-      The columns without the weight, `[W, ...]`.
+      The columns without the weight.
     """
     columns = tuple(np.concatenate(column) for column in zip(*rows, strict=True))
     if jax.process_count() > 1:
@@ -30,11 +34,11 @@ def gather_rows(rows: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...
     return tuple(column[weights > 0] for column in columns)
 
 
-def sum_over_hosts(counts: np.ndarray) -> Any:
-    """The sum of every host's integer `counts`."""
+def sum_over_hosts(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
+    """The sum of the counts of all hosts."""
     if jax.process_count() == 1:
         return counts
-    # As two halves: a host array of int64 would be cut to 32 bits on its way.
+    # Split into two halves because the transfer would truncate int64 to 32 bits.
     halves = np.stack([counts >> 24, counts & 0xFFFFFF]).astype(np.int32)
     high, low = np.asarray(multihost_utils.process_allgather(halves), np.int64).sum(0)
     return (high << 24) + low

@@ -14,9 +14,17 @@ from pointata_jax.tasks.gathering import Batches, Predict, gather_rows
 def score(
     predict: Predict, batches: Batches, class_names: Sequence[str], seen: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Runs `predict` (this host's batch → its logits `[b, K]`) and scores the rows of all hosts.
+    """Runs `predict` and scores the windows and videos of all hosts.
 
-    Rows with weight 0, which only fill up the last batch, do not count. `seen` is of no use here.
+    Args:
+      predict: from this host's batch to its logits `[b, classes]`.
+      batches: this host's batches of `data.pipeline`. Rows with weight 0 pad the last batch and are
+        ignored.
+      class_names: names of the classes.
+      seen: not used; it makes the score functions of all tasks interchangeable.
+
+    Returns:
+      See `metrics.classification.recognition_scores`.
     """
     del seen
     logits, labels, videos = gather_rows(

@@ -14,10 +14,16 @@ from pointata_jax.tasks.gathering import Batches, Predict, sum_over_hosts
 def score(
     predict: Predict, batches: Batches, class_names: Sequence[str], seen: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Runs `predict` (this host's batch → its logits `[b, T, N, K]`) and scores all hosts' points.
+    """Runs `predict` and scores the points of all hosts.
 
-    The points are the sampled ones of every window, as in the published protocols. Points labeled
-    -1 and rows with weight 0 do not count. `seen` is of no use here.
+    The scored points are those sampled in every window, as in the published protocols. Points
+    labeled -1 are ignored.
+
+    Args:
+      predict: from this host's batch to its logits `[b, t, n, classes]`.
+      batches: see `recognition.score`.
+      class_names: names of the classes.
+      seen: not used, as in `recognition.score`.
 
     Returns:
       See `metrics.segmentation.segmentation_scores`.
@@ -26,6 +32,6 @@ def score(
     matrix = np.zeros((len(class_names), len(class_names)), np.int64)
     for batch in batches:
         real = batch["weight"] > 0
-        said = np.asarray(predict(batch))[real].argmax(-1)
-        matrix += confusion_matrix(said, batch["label"][real], len(class_names))
+        predicted = np.asarray(predict(batch))[real].argmax(-1)
+        matrix += confusion_matrix(predicted, batch["label"][real], len(class_names))
     return segmentation_scores(sum_over_hosts(matrix), class_names)

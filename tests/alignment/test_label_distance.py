@@ -57,7 +57,7 @@ def test_full_covariance_is_the_closed_form(per_class):
 
 
 def test_fewer_samples_than_dimensions():
-    """Singular covariances, where a matrix root loses digits: float32 against float64."""
+    """Covariances are singular, where a matrix root is inexact: float32 against float64."""
     (a, labels_a), (b, labels_b) = two_sets(48, 5)
     single = distances(a.astype(np.float32), labels_a, 3, b, labels_b, 2)
     x, y = a[labels_a == 1], b[labels_b == 0]
@@ -81,13 +81,18 @@ def test_diagonal_and_mean_only():
     np.testing.assert_allclose(means[2, 1], offset, rtol=1e-5)
     spread = np.sum((x.std(0) - y.std(0)) ** 2)
     np.testing.assert_allclose(diagonal[2, 1], offset + spread, rtol=1e-5)
+
+
+@pytest.mark.wrong_arguments
+def test_an_unknown_covariance_is_named():
+    (a, labels_a), (b, labels_b) = two_sets(6, 20)
     with pytest.raises(InputError, match="covariance 'half'"):
         distances(a, labels_a, 3, b, labels_b, 2, covariance="half")
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 def test_gradient_is_that_of_the_means(covariance):
-    """Through the means, exactly, and finite although class 3 is absent and class 2 is single."""
+    """The gradient is finite although class 3 is absent and class 2 has a single sample."""
     (a, labels_a), (b, labels_b) = two_sets(6, 4)
     labels_a = np.where(labels_a == 2, 0, labels_a)
     labels_a[0] = 2
@@ -116,12 +121,12 @@ def test_absent_classes_change_nothing_else():
     np.testing.assert_array_equal(np.asarray(wide)[[1, 3, 4, 6]], 0)
 
 
-def test_capacity_limits_the_covariance_but_not_the_mean():
+def test_max_per_class_limits_the_covariance_but_not_the_mean():
     (a, labels_a), _ = two_sets(6, 10)
     gaussians = gaussians_of(jnp.asarray(a), labels_a, 3, max_per_class=4)
     x = a[labels_a == 1]
     np.testing.assert_allclose(gaussians.mean[1], x.mean(0), atol=1e-5)
     np.testing.assert_allclose(gaussians.count, 10)
     np.testing.assert_allclose(gaussians.rows[1], (x[:4] - x.mean(0)) / 2, atol=1e-5)
-    # By default no class of a balanced set is cut.
+    # By default all samples of a balanced set are used.
     assert gaussians_of(jnp.asarray(a), labels_a, 3).rows.shape[1] >= 10

@@ -1,4 +1,4 @@
-"""Moment matching is exact behind maxima and means."""
+"""Moment matching is exact although maxima and means follow the layer."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +20,7 @@ def unit_features(dense):
     return (HIDDEN @ dense["kernel"] + dense["bias"]).max(2).mean(1)
 
 
-def test_matched_features_have_the_banks_moments():
+def test_matched_features_have_the_moments_of_the_bank():
     matched = match_last_layer(DENSE, *feature_moments(unit_features(DENSE)), *BANK)
     features = np.asarray(unit_features(matched))
     np.testing.assert_allclose(features.mean(0), BANK[0], rtol=1e-5, atol=1e-4)
@@ -28,13 +28,14 @@ def test_matched_features_have_the_banks_moments():
     assert matched["kernel"].dtype == DENSE["kernel"].dtype
 
 
-def test_dead_channels_are_not_blown_up():
+def test_constant_channels_are_not_amplified():
     features = np.concatenate([RNG.standard_normal((50, 3)), np.full((50, 1), 7.0)], axis=1)
     _, deviation = feature_moments(jnp.asarray(features))
     np.testing.assert_allclose(deviation[:3], features[:, :3].std(0), rtol=1e-4)
     assert 0.005 < float(deviation[3]) < 0.02
 
 
+@pytest.mark.wrong_arguments
 def test_errors_are_sentences():
     mean, std = jnp.zeros(4), jnp.ones(4)
     with pytest.raises(InputError, match="kernel and bias"):

@@ -48,11 +48,11 @@ def test_stopping_rule():
     assert rule.reason([]) is None
     assert rule.reason(history([1, 2, 3, 4])) is None
     assert rule.reason(history([1, 2, 2.01])) is None
-    # Growth of half a per cent does not count; the second such report ends it.
+    # Growth of half a per cent does not count, and the second such report ends the alignment.
     stalled = history([1, 2, 2.01, 2.005])
     assert "has not grown for 2 reports" in (rule.reason(stalled) or "")
     assert rule.best(stalled) == 1
-    # A gap that grows while the target shrinks is no growth.
+    # A gap that grows while the target shrinks does not count as growth.
     shrunk = history([1, 2, 3], [1.0, 0.6, 0.49])
     assert "deviation" in (rule.reason(shrunk) or "")
     assert rule.best(shrunk) == 1

@@ -1,4 +1,4 @@
-"""Every objective by name, and the case that separates the joint from the class-wise distance."""
+"""Every objective, and the case that separates the joint from the class-wise distance."""
 
 import functools
 
@@ -9,7 +9,7 @@ import ot
 import pytest
 
 from pointata_jax.alignment import OBJECTIVES, Objective, OTDDConfig
-from pointata_jax.alignment.otdd import otdd_costs
+from pointata_jax.alignment.otdd import LabeledSet, otdd_costs
 from pointata_jax.errors import InputError
 
 N = 48
@@ -33,7 +33,7 @@ TARGET_LABELS = 2 * LABELS
 
 @functools.cache
 def compiled(name):
-    """The step ((loss, logs), gradient) of an objective, of a target and its labels."""
+    """Compiled function from a target and its labels to ((loss, logs), gradient)."""
     objective = Objective(name, 2, 3)
 
     def loss(target, labels):
@@ -65,7 +65,7 @@ def value(losses, name, target):
 
 def test_only_the_joint_distance_prefers_aligned_classes(losses):
     assert value(losses, "otdd", "aligned") < 0.1 < 10 < value(losses, "otdd", "mixed")
-    # ORCA's surrogate has it the wrong way round, by far.
+    # ORCA's surrogate prefers mixed classes by a wide margin.
     assert value(losses, "classwise", "aligned") > 1.5 * value(losses, "classwise", "mixed")
     # Without labels the two targets look alike.
     for name in ("sinkhorn", "mmd", "l2"):
@@ -90,24 +90,28 @@ def test_every_objective_returns_scalars_and_finite_gradients(losses):
     ("name", "expected"), [("otdd", 1.0), ("sinkhorn", 0.71), ("classwise", 0.5)]
 )
 def test_descent_ends_where_the_objective_says(name, expected):
-    """Free particles, 71 % on their own side at first: the joint distance sorts all of them, the
-    unlabeled one leaves classes alone, the class-wise surrogate spreads each over both sides."""
+    """Free particles, of which 71 % start on the side of their class.
+
+    The joint distance moves all of them to the side of their class. The unlabeled distance does not
+    change the fraction. The class-wise surrogate spreads each class over both sides.
+    """
     noise = np.random.default_rng(1).standard_normal((N, 2))
     start = (CENTERS[LABELS] / 16 + noise).astype(np.float32)
     end = start
     for _ in range(40):
         end = end - 0.3 * N * compiled(name)(end, TARGET_LABELS)[1]
     assert np.mean((start[:, 0] > 0) == LABELS) == pytest.approx(0.71, abs=0.01)
-    # All objectives reach the source clusters; they differ in who goes where.
+    # All objectives reach the source clusters; they differ in which particle goes to which one.
     assert np.abs(np.abs(end[:, 0]) - 4).max() < 1.5
     assert np.mean((end[:, 0] > 0) == LABELS) == pytest.approx(expected, abs=0.05)
 
 
 def test_classwise_is_the_weighted_sum_over_classes():
-    """Zero weights instead of subsets: equal to POT's solution of each class's own problem."""
+    """Zero weights equal subsets: the reference is POT's solution for the samples of each class."""
     labels = np.where(np.arange(N) % 3 == 0, 2, 0)
     config = OTDDConfig()
-    costs, _ = jax.jit(lambda: otdd_costs(SOURCE, LABELS, 2, MIXED, labels, 3, config))()
+    source_set, target_set = LabeledSet(SOURCE, LABELS, 2), LabeledSet(MIXED, labels, 3)
+    costs, _ = jax.jit(lambda: otdd_costs(source_set, target_set, config))()
     cross, source, target = (np.asarray(cost, np.float64) for cost in costs)
     epsilon = 0.1 * cross.std()
     expected = -entropic_cost(source, epsilon) / 2
@@ -155,11 +159,15 @@ def test_mmd_and_l2_against_numpy():
     )
 
 
-def test_errors_are_sentences():
+def test_bad_settings_are_named():
     with pytest.raises(InputError, match="Unknown alignment objective 'emd': use one of otdd"):
         Objective("emd", 2, 2)
     with pytest.raises(InputError, match="at least one class"):
         Objective("otdd", 2, 0)
+
+
+@pytest.mark.wrong_arguments
+def test_sides_of_different_shapes_are_named():
     with pytest.raises(InputError, match="as many source features"):
         Objective("otdd", 2, 2).loss(SOURCE, LABELS, ALIGNED[:8], LABELS[:8])
     with pytest.raises(InputError, match="width"):

@@ -12,11 +12,11 @@ import pytest
 
 from pointata_jax.alignment import OTDDConfig, gaussian_label_distances, otdd, warn_if_unconverged
 from pointata_jax.alignment.costs import squared_distances
-from pointata_jax.alignment.otdd import Costs, otdd_costs, sinkhorn_divergence
+from pointata_jax.alignment.otdd import Costs, LabeledSet, otdd_costs, sinkhorn_divergence
 from pointata_jax.errors import InputError
 
-# Sources have four classes and targets three; both are solved with four, the fourth target class
-# being absent, so that one compiled function serves most tests.
+# Sources have four classes and targets three. Both use `num_classes=4`, with the fourth target
+# class absent, so that one compiled function serves most tests.
 CLASSES = 4
 
 
@@ -34,7 +34,7 @@ TARGET, TARGET_LABELS = labeled_set(3, 1, offset=0.5)
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def measure(source, source_labels, target, target_labels, config=OTDDConfig()):  # noqa: B008
-    """((value, logs), gradient in the target)."""
+    """Returns ((value, logs), gradient in the target)."""
 
     def loss(target):
         return otdd(source, source_labels, CLASSES, target, target_labels, CLASSES, config)
@@ -89,7 +89,7 @@ def test_value_is_that_of_pot():
 
 
 def test_distance_of_a_set_to_itself_is_zero():
-    """Also with classes renumbered and samples shuffled, and unlike a set moved a little."""
+    """The same holds with classes renumbered and samples shuffled, but not for a shifted set."""
 
     def to_source(v, labels):
         return float(measure(SOURCE, SOURCE_LABELS, v, labels)[0][0])
@@ -102,7 +102,7 @@ def test_distance_of_a_set_to_itself_is_zero():
 
 
 def test_gradient_is_that_of_central_differences():
-    """What is differentiated: features and class means. What is held: covariances and ε."""
+    """Features and class means are differentiated; covariances and ε are constants."""
     config, step = OTDDConfig(epsilon_scale=0.3, threshold=1e-8, max_iterations=5000), 1e-4
     labels = ((SOURCE_LABELS, TARGET_LABELS), (SOURCE_LABELS,) * 2, (TARGET_LABELS,) * 2)
 
@@ -114,7 +114,7 @@ def test_gradient_is_that_of_central_differences():
 
     @jax.jit
     def slopes(u, v, epsilon, directions):
-        """Central differences of the divergence with Bures terms held at their value at v."""
+        """Central differences of the divergence, with Bures terms fixed at their value at v."""
         bures = [a - b for a, b in zip(tables(u, v, "full"), tables(u, v, "none"), strict=True)]
 
         def held(v):
@@ -147,7 +147,7 @@ def test_default_tolerance_is_tight_enough_for_gradients():
 
 def test_unconverged_problems_are_reported():
     (_, logs), _ = between(
-        TARGET, OTDDConfig(label_weight=0, epsilon_scale=0.005, max_iterations=3)
+        TARGET, OTDDConfig(label_weight=0.0, epsilon_scale=0.005, max_iterations=3)
     )
     assert not logs["converged"]
     assert not logs["converged_cross"]
@@ -159,18 +159,20 @@ def test_unconverged_problems_are_reported():
         warnings.simplefilter("error")
         assert warn_if_unconverged(between(TARGET)[0][1]) is None
         assert warn_if_unconverged({"loss": 1.0}) is None
-    # A NaN feature is not convergence either.
+    # Features that are NaN do not converge either.
     broken = TARGET.copy()
     broken[0, 0] = np.nan
     assert not between(broken)[0][1]["converged"]
 
 
 def test_bfloat16_features_are_widened_before_the_cost():
-    """Rounding the features is all that bfloat16 may do; a bfloat16 cost loses three digits."""
+    """bfloat16 features give the costs of the same rounded values in float32."""
     rounded = jnp.asarray(TARGET, jnp.bfloat16)
     costs_of = jax.jit(
         lambda v: otdd_costs(
-            SOURCE, SOURCE_LABELS, CLASSES, v, TARGET_LABELS, CLASSES, OTDDConfig()
+            LabeledSet(SOURCE, SOURCE_LABELS, CLASSES),
+            LabeledSet(v, TARGET_LABELS, CLASSES),
+            OTDDConfig(),
         )[0]
     )
     costs, expected = costs_of(rounded), costs_of(rounded.astype(jnp.float32))
@@ -180,7 +182,7 @@ def test_bfloat16_features_are_widened_before_the_cost():
 
 
 def test_common_offset_costs_no_digits():
-    """Features that share a mean a thousand times their spread, as raw features do."""
+    """Raw features can share a mean that is a thousand times their spread."""
     a, b = SOURCE.astype(np.float64) + 2000, TARGET.astype(np.float64) + 2000
     a, b = a.astype(np.float32), b.astype(np.float32)
     expected = ot.dist(a.astype(np.float64), b.astype(np.float64))
@@ -206,6 +208,7 @@ def test_one_global_problem_on_sharded_features():
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.wrong_arguments
 def test_bad_settings_are_named():
     for change, words in (
         ({"covariance": "half"}, "covariance 'half'"),

@@ -1,4 +1,4 @@
-"""k-means against scikit-learn-free truths: separated blobs, inertia, determinism."""
+"""k-means on separated blobs: labels, inertia and determinism."""
 
 import jax
 import numpy as np
@@ -27,7 +27,7 @@ def test_separated_blobs_are_found_and_repeatable():
 
 
 def test_centers_are_the_means_of_their_members():
-    """Lloyd's fixed point, on data without clusters."""
+    """The result is a fixed point of Lloyd's iteration, also on data without clusters."""
     noise = RNG.standard_normal((200, 5)).astype(np.float32)
     found = kmeans(noise, jax.random.key(1))
     for c in range(10):

@@ -1,4 +1,4 @@
-"""Scores of action segmentation against golden cases and against slow, plain versions."""
+"""Scores of action segmentation against golden cases and against slow, simple versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pointata_jax.metrics.action_segmentation import (
 
 
 def runs(text):
-    """ "0x4 1x3" as an array of labels."""
+    """The labels that "0x4 1x3" stands for: four of class 0, then three of class 1."""
     parts = [part.split("x") for part in text.split()]
     return np.concatenate([np.full(int(times), int(label)) for label, times in parts])
 
@@ -42,7 +42,7 @@ def test_golden_cases_of_the_official_evaluator(case):
         assert result[name] == pytest.approx(200 * tp / (2 * tp + fp + fn))
 
 
-def test_a_right_prediction_of_one_last_frame_is_right_when_corrected():
+def test_a_correct_last_segment_of_one_frame_is_correct_in_corrected_mode():
     right = runs("0x9 1x1")
     assert set(scores([right], [right]).values()) == {100.0}
     assert scores([right], [right], mode="official")["f1@50"] == pytest.approx(50.0)
@@ -62,7 +62,7 @@ def slow_distance(first, second):
 
 
 def slow_counts(predicted, target, threshold):
-    """By sets of frames, one predicted segment after the other."""
+    """TP, FP and FN from sets of frames, one predicted segment after the other."""
 
     def frames(labels):
         return [
@@ -109,7 +109,7 @@ def test_against_brute_force():
 
 
 def test_the_official_accuracy_depends_on_its_batches():
-    # Nine videos: eight wholly wrong, and the ninth, a batch of its own, wholly right.
+    # Of nine videos eight are wrong in every frame. The ninth, a batch by itself, is right.
     targets = [np.zeros(5, int)] * 9
     predictions = [np.ones(5, int)] * 8 + [np.zeros(5, int)]
     assert scores(predictions, targets, mode="official")["acc"] == pytest.approx(50.0)
@@ -119,10 +119,10 @@ def test_the_official_accuracy_depends_on_its_batches():
     )
 
 
-def test_ignored_frames_are_cut_out_when_corrected():
+def test_ignored_frames_are_removed_in_corrected_mode():
     target, predicted = runs("0x3 1x4 2x3"), runs("0x3 1x4 2x3")
     gap, wrong = target.copy(), predicted.copy()
-    gap[[4, 5]], wrong[[4, 5]] = -1, 9  # What is said about ignored frames does not matter.
+    gap[[4, 5]], wrong[[4, 5]] = -1, 9  # Predictions for ignored frames do not matter.
     ignored = np.full(4, -1)
     result = scores([wrong, np.arange(4)], [gap, ignored])
     assert set(result.values()) == {100.0}
@@ -134,6 +134,7 @@ def test_all_wrong_is_zero_without_a_division_by_zero():
     assert set(result.values()) == {0.0}
 
 
+@pytest.mark.wrong_arguments
 @pytest.mark.parametrize(
     ("predictions", "targets", "options", "sentence"),
     [
@@ -142,7 +143,7 @@ def test_all_wrong_is_zero_without_a_division_by_zero():
         ([np.zeros(3, int)], [np.zeros(4, int)], {}, r"Video 0: predictions \(3,\) and targets"),
         ([np.zeros(3)], [np.zeros(3, int)], {}, "predictions are float64, expected integers"),
         ([np.zeros(3, int)], [np.full(3, -1)], {}, "nothing to score"),
-        ([np.zeros(3, int)], [np.zeros(3, int)], {"mode": "exact"}, "Unknown mode 'exact'"),
+        ([np.zeros(3, int)], [np.zeros(3, int)], {"mode": "exact"}, "Unknown scoring mode 'exact'"),
     ],
 )
 def test_bad_input_is_named(predictions, targets, options, sentence):

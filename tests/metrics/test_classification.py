@@ -3,7 +3,11 @@ import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
 from pointata_jax.errors import InputError
-from pointata_jax.metrics.classification import recognition_scores
+from pointata_jax.metrics.classification import (
+    accuracy_on_classes,
+    by_class_name,
+    recognition_scores,
+)
 
 
 def test_videos_vote_by_averaged_softmax():
@@ -29,6 +33,20 @@ def test_against_scikit_learn():
     assert scores["per_class"]["0"] == pytest.approx(100 * recalls[0], abs=0.01)
 
 
+def test_accuracy_on_classes_ignores_all_other_labels():
+    predictions, labels = np.array([0, 1, 2, 2]), np.array([0, 2, 2, 1])
+    assert accuracy_on_classes(predictions, labels, (0, 2)) == (pytest.approx(200 / 3), 3)
+    assert accuracy_on_classes(predictions, labels, range(3)) == (50.0, 4)
+    accuracy, count = accuracy_on_classes(predictions, labels, (5,))
+    assert np.isnan(accuracy)
+    assert count == 0
+
+
+def test_absent_classes_have_no_value():
+    assert by_class_name(np.array([1.236, np.nan]), ("a", "b")) == {"a": 1.24, "b": None}
+
+
+@pytest.mark.wrong_arguments
 def test_shapes_must_agree():
     with pytest.raises(InputError, match="one row per window"):
         recognition_scores(np.zeros((3, 2)), np.zeros(2, int), np.zeros(2, int), ("a", "b"))

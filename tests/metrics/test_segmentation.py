@@ -1,4 +1,4 @@
-"""Confusion matrices against scikit-learn, over padded and sharded batches, and both means."""
+"""Confusion matrices against scikit-learn, padded and sharded batches, and both mean IoUs."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def labels(seed=0, shape=(8, 3, 50), classes=3):
 def test_against_scikit_learn():
     predictions, targets = labels()
     counted = targets >= 0
-    truth, said = targets[counted], predictions[counted]
+    truth, predicted = targets[counted], predictions[counted]
     matrix = confusion_matrix(predictions, targets, 4)
-    expected = sklearn_metrics.confusion_matrix(truth, said, labels=range(4))
+    expected = sklearn_metrics.confusion_matrix(truth, predicted, labels=range(4))
     np.testing.assert_array_equal(matrix, expected)
-    jaccard = sklearn_metrics.jaccard_score(truth, said, labels=range(3), average=None)
+    jaccard = sklearn_metrics.jaccard_score(truth, predicted, labels=range(3), average=None)
     np.testing.assert_allclose(iou_per_class(matrix)[:3], jaccard)
     scores = segmentation_scores(matrix, NAMES)
     assert scores["mean_iou"] == pytest.approx(100 * jaccard.mean())
     assert scores["mean_iou_published"] == pytest.approx(100 * jaccard.sum() / 4)
-    assert scores["point_accuracy"] == pytest.approx(100 * np.mean(truth == said))
+    assert scores["point_accuracy"] == pytest.approx(100 * np.mean(truth == predicted))
     assert scores["per_class"]["d"] is None
     assert (scores["num_points"], scores["num_classes"]) == (counted.sum(), 3)
 
 
-def test_a_class_that_is_only_said_lowers_no_mean_but_the_published_one():
+def test_a_class_that_is_only_predicted_lowers_the_published_mean_alone():
     matrix = np.array([[3, 0, 1], [0, 4, 0], [0, 0, 0]])
     scores = segmentation_scores(matrix, NAMES[:3])
     assert scores["mean_iou"] == pytest.approx(100 * (0.75 + 1) / 2)
@@ -69,6 +69,7 @@ def test_padded_and_sharded_batches_sum_to_the_whole():
     np.testing.assert_array_equal(whole, confusion_matrix(predictions, targets, 4))
 
 
+@pytest.mark.wrong_arguments
 @pytest.mark.parametrize(
     ("predictions", "targets", "sentence"),
     [
@@ -84,7 +85,7 @@ def test_bad_labels_are_named(predictions, targets, sentence):
         confusion_matrix(np.array(predictions), np.array(targets), 4)
 
 
-def test_nothing_to_score_is_said():
+def test_nothing_to_score_is_an_error():
     with pytest.raises(InputError, match="nothing to score"):
         segmentation_scores(np.zeros((4, 4), int), NAMES)
     with pytest.raises(InputError, match="there are 4 classes"):

@@ -23,7 +23,7 @@ def test_cross_entropy_with_smoothing_weights_and_ignored_labels_by_hand():
 
 
 class Constant:
-    """A model of one parameter: the logits of class 0."""
+    """A model whose only parameter is the logit of class 0."""
 
     def apply(self, variables, points, **_):
         logits = variables["params"]["bias"] * jnp.eye(2)[0]

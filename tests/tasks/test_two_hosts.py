@@ -1,4 +1,4 @@
-"""Two processes, each with its share of the windows, give the scores of one."""
+"""Two processes that share the windows give the scores of one process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def videos(kind: str) -> VideoSource:
 
 
 def predict(batch):
-    """Logits that say something about every clip, frame or point, and are often right."""
+    """Logits for every clip, frame or point, of which many are right."""
     points, labels = batch["points"], batch["label"]
     axes = tuple(range(labels.ndim, points.ndim - 1))
     return 3 * points.mean(axes) + 0.8 * np.eye(3)[np.maximum(labels, 0)]
@@ -59,7 +59,7 @@ import jax
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from absl import flags
-flags.FLAGS.mark_as_parsed()  # grain asks
+flags.FLAGS.mark_as_parsed()  # grain requires it
 from tests.tasks.test_two_hosts import all_scores
 print(json.dumps(all_scores(jax.process_index(), jax.process_count())))
 """

@@ -1,6 +1,6 @@
 """Synthetic checkpoints with the official key names of every family, at any size.
 
-The tables are written out here from the published state dicts, not taken from `weights_convert`.
+The tables are copied from the published state dicts, not from `weights_convert`.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def fill(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.n
 
 
 def in_memory(state: Mapping[str, np.ndarray]) -> StateDict:
-    """A state dict that was never in a file."""
+    """A state dict without a file."""
 
     def tensor(value: np.ndarray) -> Tensor:
         return Tensor(value.shape, value.dtype, lambda: value)
@@ -237,7 +237,7 @@ def accounts_of(state: Mapping[str, np.ndarray], **options: Any) -> Accounts:
 
 
 def variables_of(state: Mapping[str, np.ndarray], dtype: Any, **options: Any):
-    """(Accounts, variables) of a state dict, through the tables but without a file."""
+    """Accounts of a state dict, and its variables in the layout of this library."""
     accounts = accounts_of(state, **options)
     assert accounts.in_order, (accounts.missing, accounts.unexpected, accounts.misshapen)
     variables: dict[str, Any] = {}
@@ -250,7 +250,7 @@ def variables_of(state: Mapping[str, np.ndarray], dtype: Any, **options: Any):
     return accounts, variables
 
 
-# What a file of each kind holds: shapes, the keys and prefix around it, and what is to be found.
+# Files of each kind: shapes, keys and prefix around them, and the expected architecture.
 KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
     "Point-MAE, pre-trained": (
         point_mae_pretrained(**SIZES, decoder_depth=3),
@@ -334,7 +334,7 @@ KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
 
 
 def wrapped(state: Mapping[str, np.ndarray], keys: tuple[str, ...], prefix: str) -> Any:
-    """A state dict as a training script saves it: prefixed, wrapped, with its company."""
+    """A state dict as a training script saves it, with a prefix, keys and other values."""
     value: Any = OrderedDict((prefix + name, array) for name, array in state.items())
     for key in reversed(keys):
         value = {key: value, "epoch": 299, "best_metrics": {"acc": 93.8}}

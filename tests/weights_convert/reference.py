@@ -1,6 +1,6 @@
-"""The family's forward pass in NumPy, on PyTorch names, with the traps as switches.
+"""The forward pass of all families in NumPy, with PyTorch names and a switch for each mistake.
 
-Written from the architecture (reference tables and the public model files), not from our modules.
+It is written from the reference tables and the public model files, not from this library's modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.special import erf
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What is easy to get wrong; the defaults are right."""
+    """Details that are easy to get wrong; the defaults are right."""
 
     layer_norm_epsilon: float = 1e-5
     batch_norm_epsilon: float = 1e-5

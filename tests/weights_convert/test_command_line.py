@@ -1,4 +1,4 @@
-"""`python -m weights_convert`: what it prints, how it fails, how quickly it answers."""
+"""`python -m weights_convert`: its output, its errors and its start-up time."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def test_conversion_needs_neither_torch_nor_jax(checkpoint, tmp_path):
     assert not {"torch", "jax", "flax"} & loaded
 
 
-def test_help_is_quick():
+def test_help_is_fast():
     took = []
     for _ in range(3):
         start = time.monotonic()

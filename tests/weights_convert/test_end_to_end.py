@@ -1,4 +1,4 @@
-"""A published-size checkpoint through both stages: `--backbone=pretrain.pth`, nothing else."""
+"""Checkpoints of published size through both stages, given by `--backbone=pretrain.pth` alone."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Converted backbones compute what the family computes, and each known trap would be noticed."""
+"""Converted backbones give the outputs of their family, and no known mistake would go unnoticed."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def _cloud(channels, dtype):
 
 
 def _case(name):
-    """Standard names and values of an architecture, float64."""
+    """Checkpoint of an architecture, its tensors by standard name in float64, and points."""
     state = checkpoints.fill(ARCHITECTURES[name], seed=3)
     bare = {k.removeprefix("point_encoder."): v.astype(np.float64) for k, v in state.items()}
     channels = bare["encoder.first_conv.0.weight"].shape[1]
@@ -72,7 +72,7 @@ def test_float32_equals_the_reference(name):
     np.testing.assert_allclose(ours, _reference(bare, points), rtol=0, atol=1e-5)
 
 
-TRAPS = {
+WRONG_RULES = {
     "Flax's LayerNorm epsilon": Rules(layer_norm_epsilon=1e-6),
     "another BatchNorm epsilon": Rules(batch_norm_epsilon=1e-3),
     "approximate GELU": Rules(exact_gelu=False),
@@ -85,16 +85,16 @@ TRAPS = {
 RECON_ONLY = ("plain residual", "cross-attention after attention")
 
 
-def test_every_wrong_rule_would_be_noticed(compared):
+def test_every_wrong_rule_changes_the_outputs(compared):
     name, bare, points, ours, _ = compared
-    for trap, rules in TRAPS.items():
-        if name == "ReCon" or trap not in RECON_ONLY:
-            # Ten thousand times the tolerance above, at least: no wrong rule passes there.
-            off = np.abs(ours - _reference(bare, points, rules)).max()
-            assert off > 1e-6, f"{name} would not notice: {trap}"
+    for description, rules in WRONG_RULES.items():
+        if name == "ReCon" or description not in RECON_ONLY:
+            # At least ten thousand times the tolerance of the comparison above.
+            difference = np.abs(ours - _reference(bare, points, rules)).max()
+            assert difference > 1e-6, f"{name} has the same outputs with {description}"
 
 
-def test_recon_patches_never_see_the_global_tokens():
+def test_recon_patches_do_not_depend_on_the_global_tokens():
     _, bare, points = _case("ReCon")
     ours = _reference(bare, points)
     other = {k: 2 * v if k.endswith(("_token", "_pos")) else v for k, v in bare.items()}
@@ -103,6 +103,7 @@ def test_recon_patches_never_see_the_global_tokens():
     assert np.abs(changed[:3] - ours[:3]).max() > 1e-3
 
 
+@pytest.mark.wrong_arguments
 def test_a_backbone_refuses_points_without_its_colors():
     accounts, variables = checkpoints.variables_of(
         checkpoints.fill(ARCHITECTURES["ULIP-2"]), np.float32, num_groups=GROUPS, group_size=SIZE

@@ -1,4 +1,4 @@
-"""Every kind of published file: recognized, accounted for to the last tensor, converted exactly."""
+"""Every kind of published file is recognized and converted exactly, without losing a tensor."""
 
 import hashlib
 import json
@@ -36,7 +36,8 @@ def _assert_same(one, other):
     one, other = _flat(one), _flat(other)
     assert one.keys() == other.keys()
     for name, value in one.items():
-        assert value.dtype == other[name].dtype and value.tobytes() == other[name].tobytes(), name
+        assert value.dtype == other[name].dtype, name
+        assert value.tobytes() == other[name].tobytes(), name
 
 
 @pytest.mark.parametrize("kind", checkpoints.KINDS)
@@ -61,7 +62,7 @@ def test_conversion_of_every_kind(kind, tmp_path):
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["output_sha256"] == hashlib.sha256(output.read_bytes()).hexdigest()
     assert written["source_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    # The file passes the strict loader, and the checkpoint gives the same without conversion.
+    # The strict loader accepts the file, and loading the checkpoint directly gives the same.
     config, variables = load_backbone(output)
     assert config.to_dict() == arch.to_dict()
     direct_config, direct = pointata_jax.load_backbone(path)
@@ -151,13 +152,16 @@ class TestStrictness:
         assert metadata["drop"] == drop
         assert metadata["source"] == "c.pth"
         assert metadata["family"] == "Point-MAE"
-        for wrong, words in (("nothing", "matches no tensor"), ("(", "no regular expression")):
+        for wrong, words in (
+            ("nothing", "matches no tensor"),
+            ("(", "not a regular expression"),
+        ):
             self._refused(state, tmp_path, words, drop=wrong)
 
-    def test_gaps_and_halves(self, state, tmp_path):
+    def test_missing_blocks_and_layers(self, state, tmp_path):
         for name in [n for n in state if n.startswith("blocks.blocks.0.")]:
             del state[name]
-        self._refused(state, tmp_path, "none of number 0")
+        self._refused(state, tmp_path, "but not number 0")
         state = {k: v for k, v in state.items() if not k.startswith("encoder.second")}
         self._refused(state, tmp_path, "lacks encoder.second_conv.3.weight")
 
@@ -165,7 +169,7 @@ class TestStrictness:
         state["blocks.blocks.1.mlp.fc1.bias"][3] = np.nan
         self._refused(state, tmp_path, "blocks.blocks.1.mlp.fc1.bias.*not finite")
 
-    def test_strangers(self, state, tmp_path):
+    def test_unsupported_files(self, state, tmp_path):
         self._refused({"GPT_Transformer.x": np.zeros(2)}, tmp_path, "PointGPT")
         self._refused({"conv1.weight": np.zeros(2)}, tmp_path, "not of a known family.*conv1")
         self._refused(state, tmp_path, "not of the family recon", format="recon")
@@ -181,12 +185,12 @@ class TestStrictness:
         with pytest.raises(InputError, match="norm.weight twice"):
             read_backbone(tmp_path / "both.pth")
 
-    def test_heads_and_groups_come_from_flags_where_shapes_cannot_tell(self, tmp_path):
+    def test_heads_and_groups_come_from_flags_if_shapes_do_not_show_them(self, tmp_path):
         sizes = {**SIZES, "width": 96}
         path = torch_files.save(
             tmp_path / "c.pth", checkpoints.fill(checkpoints.point_mae_pretrained(**sizes))
         )
-        with pytest.raises(InputError, match="cannot be told from a width of 96.*--num_heads"):
+        with pytest.raises(InputError, match="cannot be inferred from a width of 96.*--num_heads"):
             load_backbone(path)
         with pytest.raises(InputError, match="cannot be split into 7 heads"):
             load_backbone(path, num_heads=7)
@@ -219,7 +223,7 @@ class TestRoundTrip:
         convert(ours, theirs, to="torch")
         convert(theirs, again)
         assert again.read_bytes() == ours.read_bytes()
-        # Under standard names and in PyTorch's shapes: the very tensors of the checkpoint.
+        # The file holds the tensors of the checkpoint under standard names, in PyTorch's shapes.
         stored = load_file(theirs)
         counters = {n for n in stored if n.endswith("num_batches_tracked")}
         assert len(counters) == 2
@@ -243,7 +247,7 @@ class TestRoundTrip:
         reports = [convert(path, tmp_path / f"{i}.safetensors") for i in range(2)]
         assert len({r.output_sha256 for r in reports}) == 1
 
-    def test_a_file_of_ours_made_by_training(self, tmp_path):
+    def test_a_backbone_that_training_saved(self, tmp_path):
         path, _ = _saved(tmp_path, "Point-MAE, fine-tuned")
         config, variables = load_backbone(path)
         save_backbone(tmp_path / "trained.safetensors", config, variables, {"made_by": "a test"})
@@ -262,5 +266,5 @@ class TestRoundTrip:
             convert(path, tmp_path / "out.safetensors", to="keras")
 
 
-def test_both_packages_name_the_format_alike():
+def test_both_packages_use_the_same_format_name():
     assert OURS == FORMAT

@@ -1,4 +1,4 @@
-"""What people give for a checkpoint and is none: one sentence for each."""
+"""Files that are not checkpoints: each kind has its own error."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ KINDS = {
     "pickle": (pickle.dumps({"a": 1}, 4), "a plain pickle.*can run code"),
     "text": (b"epoch 3, loss 0.2\n" * 20, "is a text"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file"),
-    "half of safetensors": (TENSORS[:-400], "promises .* bytes, the file has"),
+    "half of safetensors": (TENSORS[:-400], "states .* bytes, but the file has"),
     "head of safetensors": (TENSORS[:20], "cut off"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_has_its_sentence(kind, tmp_path, capsys):
+def test_each_kind_has_its_error(kind, tmp_path, capsys):
     content, words = KINDS[kind]
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
@@ -92,10 +92,10 @@ def test_each_kind_has_its_sentence(kind, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_half_a_download(whole, share, tmp_path):
+def test_an_incomplete_download(whole, share, tmp_path):
     path = tmp_path / "c.pth"
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"c\.pth .*cut off; fetch it again"):
+    with pytest.raises(InputError, match=r"c\.pth .*incomplete download; download it again"):
         read_backbone(path)
 
 
@@ -115,7 +115,7 @@ def test_folders_and_links(tmp_path):
         read_backbone(tmp_path / "link.pth")
 
 
-def test_places_that_cannot_be_written_to(whole, tmp_path, capsys):
+def test_outputs_that_cannot_be_written(whole, tmp_path, capsys):
     path = tmp_path / "c.pth"
     path.write_bytes(whole)
     (tmp_path / "folder").mkdir()
@@ -132,6 +132,7 @@ def test_places_that_cannot_be_written_to(whole, tmp_path, capsys):
     ):
         assert main([str(path), *flags]) == 2
         error = capsys.readouterr().err
-        assert words in error and len(error.splitlines()) == 1, error
+        assert words in error
+        assert len(error.splitlines()) == 1
     assert path.read_bytes() == whole
     assert not (tmp_path / "out.safetensors").exists()

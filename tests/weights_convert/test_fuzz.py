@@ -1,4 +1,4 @@
-"""Mutated checkpoints: every outcome is a correct load or our own error; no crash, hang or code."""
+"""Mutated checkpoints load correctly or raise InputError; they never crash, hang or run code."""
 
 import contextlib
 import importlib.util
@@ -36,7 +36,7 @@ sys.addaudithook(_audit)
 
 @contextlib.contextmanager
 def _guarded():
-    """Little memory, little time, and an eye on everything that starts code."""
+    """Limits memory and records every event that starts code."""
     global _watching
 
     def too_long(*_):
@@ -59,7 +59,7 @@ def _guarded():
 
 
 def _mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """Some of: flipped bits, other bytes, cuts, repeats, odd numbers, odd names; or one byte."""
+    """Data with one changed byte, or with several changes: bits, cuts, repeats, numbers, names."""
     out = bytearray(data)
     gentle = rng.random() < 0.5
     for _ in range(1 if gentle else rng.integers(1, 5)):
@@ -91,15 +91,16 @@ def _leaves(path):
 
 
 def _outcome(path):
-    """Tensors, or None for our own error."""
+    """The tensors of a file, or None for an InputError. Stops it after `SECONDS`."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         return _leaves(path)
     except InputError as error:
-        assert str(error)
-        return None
+        message = str(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+    assert message
+    return None
 
 
 class _Corpus:
@@ -130,7 +131,7 @@ def _same(one, other):
 
 
 def _fuzz_archives(corpus, count, seed):
-    """Bytes of the archive: checksums make every load that succeeds the original."""
+    """Mutates the archive. Checksums ensure that a load that succeeds gives the original."""
     rng = np.random.default_rng(seed)
     loads = 0
     for _ in range(count):
@@ -141,8 +142,11 @@ def _fuzz_archives(corpus, count, seed):
 
 
 def _fuzz_pickles(corpus, count, seed):
-    """The pickle inside, checksums made right again: what loads has the shapes of the original,
-    and, where PyTorch is there to ask and reads the file at all, PyTorch's values."""
+    """Mutates the pickle and writes a valid archive around it.
+
+    Tensors that load have the shapes of the original. If PyTorch is installed and reads the file,
+    they also have the values that PyTorch reads.
+    """
     rng = np.random.default_rng(seed)
     torch = None
     if importlib.util.find_spec("torch"):
@@ -166,7 +170,7 @@ def _fuzz_pickles(corpus, count, seed):
 def _compare_with_torch(torch, path):
     try:
         theirs = torch.load(path, weights_only=True)["base_model"]
-    except Exception:  # What PyTorch refuses (a placeholder of ours, say) is no oracle.
+    except Exception:  # PyTorch refuses some files that are read here, and gives no values then.
         return
     with open_state_dict(path) as state:
         for name, tensor in state.tensors.items():
@@ -175,7 +179,7 @@ def _compare_with_torch(torch, path):
 
 
 def _fuzz_safetensors(corpus, count, seed):
-    """Our own format has no checksums: what loads has the right shapes and finite numbers."""
+    """Mutates a safetensors file, which has no checksums; shapes and finite values are checked."""
     rng = np.random.default_rng(seed)
     header = 8 + int.from_bytes(corpus.safetensors[:8], "little")
     loads = 0
@@ -199,7 +203,7 @@ def _run(corpus, fuzzer, count, seed):
     with _guarded():
         loads = fuzzer(corpus, count, seed)
     assert not _events
-    # Mutations that always or never matter would test nothing.
+    # The mutations are useful only if some files load and some do not.
     assert 0 < loads < count
 
 

@@ -1,4 +1,4 @@
-"""Our backbone against numbers of the official PyTorch code."""
+"""The backbone against numbers of the official PyTorch code."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from weights_convert.trunk import decoder_entries
 
 
 def _hash(shape, ordinal):
-    """The deterministic filling under which the golden numbers were measured."""
+    """The deterministic values for which the golden numbers were measured."""
     index = np.arange(np.prod(shape, dtype=np.int64), dtype=np.float64) + 1
     value = np.sin(index * 12.9898 + ordinal * 78.233) * 43758.5453
     return (value - np.floor(value)).reshape(shape)
@@ -65,7 +65,7 @@ def test_golden_numbers_of_the_fine_tuned_model():
     points = jnp.asarray(0.9 * (2 * _hash((1, 128, 3), 1000) - 1), jnp.float32)
     backbone = Backbone(config)
     tokens, _ = backbone.apply(variables, points, method="embed")
-    # Near-origin points are skipped by the CUDA kernel's FPS; none lies that near here.
+    # The official CUDA kernel for FPS skips points near the origin. There are none here.
     _close(
         tokens,
         [0.03794564, 0.09139246, 0.15391608, 0.08721248, -0.02953316],

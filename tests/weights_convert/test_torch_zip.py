@@ -1,5 +1,6 @@
-"""The reader of PyTorch files: what it reads, and that it runs nothing and believes no size."""
+"""The reader of PyTorch files: what it reads, that it runs no code, and that it checks sizes."""
 
+import contextlib
 import io
 import os
 import pickle
@@ -17,7 +18,6 @@ from tests.weights_convert.torch_files import Call, Name, View, members, save, w
 from weights_convert.pickle_values import Placeholder
 from weights_convert.state_dict import open_state_dict
 from weights_convert.torch_zip import open_checkpoint, read_checkpoint
-import contextlib
 
 
 def test_types_views_and_containers(tmp_path):
@@ -46,7 +46,7 @@ def test_types_views_and_containers(tmp_path):
     assert read["list"] == value["list"]
 
 
-def test_company_of_research_checkpoints_is_inert(tmp_path):
+def test_other_values_of_research_checkpoints_are_inert(tmp_path):
     namespace = Call(Name("argparse", "Namespace"), (), {"lr": 1e-3, "device": "cuda"})
     scalar_type = Call(Name("numpy", "dtype"), ("f8", False, True), (3, "<", None, None, None))
     value = {
@@ -105,10 +105,10 @@ class TestNothingRuns:
                 read_checkpoint(write_members(tmp_path / "c.pth", content))
         assert not canary.exists()
 
-    def test_allowed_names_cannot_be_stacked_into_something_else(self, tmp_path):
+    def test_allowed_names_cannot_be_combined_into_something_else(self, tmp_path):
         for code, words in (
-            (b"\x80\x02ccollections\nOrderedDict\nX\x01\x00\x00\x00aR.", "no function"),
-            (b"\x80\x02X\x01\x00\x00\x00a)R.", "no function"),
+            (b"\x80\x02ccollections\nOrderedDict\nX\x01\x00\x00\x00aR.", "not a function"),
+            (b"\x80\x02X\x01\x00\x00\x00a)R.", "not a function"),
             (b"\x80\x02(i__main__\nf\n.", "instruction INST"),
             (b"\x80\x02\x82\x01.", "instruction EXT1"),
             (b"\x80\x02}((}tX\x01\x00\x00\x00au.", "neither text nor number"),
@@ -123,7 +123,7 @@ class TestNothingRuns:
 
 @pytest.fixture
 def little_memory():
-    """One GB more than is in use: whoever takes what a file claims fails."""
+    """Limits memory to one GB more than is in use, so that allocating a claimed size fails."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
@@ -134,7 +134,7 @@ def little_memory():
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="limits memory as Linux does")
 @pytest.mark.usefixtures("little_memory")
-class TestSizesAreNotBelieved:
+class TestSizesAreChecked:
     def _refused(self, path, match):
         with pytest.raises(InputError, match=match):
             read_checkpoint(path)
@@ -186,7 +186,7 @@ class TestSizesAreNotBelieved:
 
     def test_memo_indices_and_counts(self, tmp_path):
         for code in (
-            b"\x80\x02}r\xff\xff\xff\x7f.",  # a memo slot beyond two thousand million
+            b"\x80\x02}r\xff\xff\xff\x7f.",  # memo slot 2**31 - 1
             b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f}.",  # an endless frame
             b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\x7fa.",  # an endless string
             b"\x80\x02\x8b\xff\xff\xff\x7f1.",  # an endless number
@@ -196,7 +196,7 @@ class TestSizesAreNotBelieved:
                 assert read_checkpoint(path) == {}
 
     def test_values_within_values(self, tmp_path):
-        # Thirty levels of a list of two: two thousand million leaves, if anyone unfolds them.
+        # Thirty levels of a list of two equal parts, which would unfold to 2**30 leaves.
         laughs = b"\x80\x02]q\x00" + b"".join(
             b"](h%ch%ce" % (i, i) + b"q" + bytes([i + 1]) for i in range(30)
         )
@@ -212,7 +212,7 @@ class TestOtherFiles:
         stream = io.BytesIO()
         pickle.dump(0x1950A86A20F9469CFC6C, stream, protocol=2)
         (tmp_path / "old.pth").write_bytes(stream.getvalue() + b"rest")
-        with pytest.raises(InputError, match="this one is that old.*torch.save"):
+        with pytest.raises(InputError, match="format before torch 1.6.*torch.save"):
             read_checkpoint(tmp_path / "old.pth")
         (tmp_path / "text.pth").write_text("hello")
         with pytest.raises(InputError, match="zip format"):
@@ -234,10 +234,13 @@ class TestOtherFiles:
         ):
             with pytest.raises(InputError, match=words):
                 read_checkpoint(write_members(tmp_path / "c.pth", content))
-        with pytest.warns(UserWarning), zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
-            for data in (b"N.", b"}."):
+        with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+            archive.writestr("archive/data.pkl", b"N.")
+            archive.writestr("archive/data/0", b"N.")
+            with pytest.warns(UserWarning, match="Duplicate name: 'archive/data.pkl'"):
                 archive.writestr("archive/data.pkl", b"N.")
-                archive.writestr("archive/data/0", data)
+            with pytest.warns(UserWarning, match="Duplicate name: 'archive/data/0'"):
+                archive.writestr("archive/data/0", b"}.")
         with pytest.raises(InputError, match="2 members"):
             read_checkpoint(tmp_path / "c.pth")
 
@@ -285,5 +288,5 @@ class TestBesideTorch:
 
     def test_the_old_format_is_recognized(self, torch, tmp_path):
         torch.save({"a": torch.ones(2)}, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
-        with pytest.raises(InputError, match="this one is that old"):
+        with pytest.raises(InputError, match="format before torch 1.6"):
             read_checkpoint(tmp_path / "c.pth")

@@ -1,4 +1,4 @@
-"""Converted checkpoints beside PyTorch: Point-MAE, Point-BERT and ReCon, both precisions."""
+"""Converted Point-MAE, Point-BERT and ReCon against PyTorch, in float64 and float32."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ FAMILIES = {
 
 
 def _case(name):
-    """A twin with random weights, its whole checkpoint, and points."""
+    """A PyTorch model with random weights, its checkpoint, and points."""
     from tests.weights_convert import twins
 
     shapes, special = FAMILIES[name]
@@ -64,7 +64,7 @@ def test_float32_through_files(name, tmp_path):
     config, variables = load_backbone(tmp_path / "b.safetensors")
     ours = jax.jit(Backbone(config).apply)(variables, jnp.asarray(points))
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
-    # And back: the twin, filled by the file that we write for PyTorch, computes the same bits.
+    # The PyTorch model, loaded from the file written for PyTorch, computes the same bits.
     from safetensors.torch import load_file
 
     convert(tmp_path / "b.safetensors", tmp_path / "t.safetensors", to="torch")

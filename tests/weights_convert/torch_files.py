@@ -1,4 +1,4 @@
-"""Writes files in PyTorch's zip format without PyTorch, so that tests run where it is not."""
+"""Writes files in PyTorch's zip format, so that tests run without PyTorch."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def save(path: Path, value: Any) -> Path:
     return write_members(path, members(value))
 
 
-def stranger(full_name: str, base: type = object) -> type:
+def foreign_class(full_name: str, base: type = object) -> type:
     """A class that pickles under the name of a package that is not installed."""
     module, _, name = full_name.rpartition(".")
     parts = module.split(".")
@@ -207,8 +207,8 @@ def save_objects(path: Path, value: Any, protocol: int = 2) -> Path:
         sys.modules[name] = types.ModuleType(name)
     try:
         names = {
-            "FloatStorage": stranger("torch.FloatStorage"),
-            "_rebuild_tensor_v2": stranger("torch._utils._rebuild_tensor_v2"),
+            "FloatStorage": foreign_class("torch.FloatStorage"),
+            "_rebuild_tensor_v2": foreign_class("torch._utils._rebuild_tensor_v2"),
         }
         file = io.BytesIO()
         pickler = _Pickler(file, protocol, names)

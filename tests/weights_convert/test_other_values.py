@@ -1,4 +1,4 @@
-"""What lies beside the weights of a checkpoint, and which of several weights are read."""
+"""Other values in a checkpoint, and the choice among several sets of weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 
 from pointata_jax.errors import InputError
 from tests.weights_convert import checkpoints
-from tests.weights_convert.torch_files import save_objects, stranger, weights, write_members
+from tests.weights_convert.torch_files import foreign_class, save_objects, weights, write_members
 from weights_convert.__main__ import main
 from weights_convert.convert import convert, read_backbone
 from weights_convert.recognize import Options
@@ -33,7 +33,7 @@ STATE = checkpoints.fill(checkpoints.point_mae_fine_tuned(**checkpoints.SIZES))
 
 
 def state(seed=0, prefix=""):
-    """Weights that another seed makes others."""
+    """Weights that differ by `seed`, as tensors for `save_objects`."""
     moved = {
         prefix + k: v + np.float32(seed) if v.dtype.kind == "f" else v for k, v in STATE.items()
     }
@@ -54,11 +54,11 @@ class Outer:
 
 
 Point = collections.namedtuple("Point", "x y")
-Attributes = stranger("pytorch_lightning.utilities.parsing.AttributeDict", dict)
-Configuration = stranger("omegaconf.dictconfig.DictConfig")
-OwnSettings = stranger("project.options.Settings")
-OwnList = stranger("project.options.Levels", list)
-OwnSet = stranger("project.options.Names", set)
+Attributes = foreign_class("pytorch_lightning.utilities.parsing.AttributeDict", dict)
+Configuration = foreign_class("omegaconf.dictconfig.DictConfig")
+OwnSettings = foreign_class("project.options.Settings")
+OwnList = foreign_class("project.options.Levels", list)
+OwnSet = foreign_class("project.options.Names", set)
 
 
 def of(kind, **state):
@@ -67,7 +67,7 @@ def of(kind, **state):
     return made
 
 
-COMPANY = {
+OTHER_VALUES = {
     "counter": collections.Counter([10, 20, 20]),
     "deque": collections.deque([1.0, 2.0], maxlen=20),
     "default": collections.defaultdict(list, {"a": [1]}),
@@ -83,7 +83,7 @@ COMPANY = {
     "class": np.float32,
     "generator": np.random.default_rng(0),
     "random": np.random.RandomState(0),
-    "state": np.random.get_state(),
+    "state": np.random.RandomState(0).get_state(),
     "python random": random.Random(1),
     "lightning": Attributes(lr=0.1),
     "omega": of(Configuration, _content={"a": 1}, _metadata=of(OwnSettings)),
@@ -117,11 +117,11 @@ COMPANY = {
 }
 
 
-@pytest.mark.parametrize("name", COMPANY)
-def test_what_training_scripts_leave_is_passed_over(name, tmp_path):
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_other_values_of_training_scripts_are_ignored(name, tmp_path):
     protocols = (2,) if name == "nested" else (2, pickle.HIGHEST_PROTOCOL)
     for protocol in protocols:
-        value = {"base_model": state(), "beside": COMPANY[name], "list": [COMPANY[name]]}
+        value = {"base_model": state(), "beside": OTHER_VALUES[name], "list": [OTHER_VALUES[name]]}
         path = save_objects(tmp_path / "c.pth", value, protocol)
         _, tree = read_backbone(path)
         np.testing.assert_array_equal(bias(tree), STATE["norm.bias"])
@@ -144,14 +144,14 @@ def test_what_training_scripts_leave_is_passed_over(name, tmp_path):
         ("ctypes", "CDLL"),
     ],
 )
-def test_what_could_run_something_is_never_passed_over(module, name, tmp_path):
+def test_names_that_could_run_code_are_refused(module, name, tmp_path):
     path = save_objects(tmp_path / "c.pth", {"base_model": state(), "beside": MARK})
     content = path.read_bytes()
     code = b"c" + f"{module}\n{name}\n".encode() + b")R"
     _rewrite(path, lambda data: data.replace(_MARK_CODE, code))
     with pytest.raises(InputError, match="not on the list of harmless types"):
         read_backbone(path)
-    # Reached through a harmless object, too.
+    # Refused also when reached through a harmless object.
     path.write_bytes(content)
     inner = name.rpartition(".")[2].encode()
     getattr_code = b"cbuiltins\ngetattr\n(cproject\nThing\nX" + len(inner).to_bytes(4, "little")
@@ -172,9 +172,9 @@ def _rewrite(path, change):
     write_members(path, content | {"data.pkl": change(content["data.pkl"])})
 
 
-def test_keys_that_hash_for_ever_are_refused_at_once(tmp_path):
+def test_keys_that_take_too_long_to_hash_are_refused(tmp_path):
     path = save_objects(tmp_path / "c.pth", {"base_model": state(), "beside": MARK})
-    # Thirty levels of a tuple of two that are the same: a thousand million parts as a key.
+    # A key of thirty levels of a tuple of two equal parts, which has 2**30 leaves.
     doubling = b"K\x01" + b"q\xfah\xfa\x86" * 30
     code = b"}" + doubling + b"K\x02s"
     _rewrite(path, lambda data: data.replace(_MARK_CODE, code))
@@ -248,8 +248,8 @@ def test_tensors_can_be_chosen_by_prefix(tmp_path):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"epoch": 3, "net": state()}, r"tensors lie in net \(\d+\).*--key=net"),
-        ({"ema": {"shadow": list(state().values())}}, r"tensors lie in ema\.shadow"),
+        ({"epoch": 3, "net": state()}, r"tensors are in net \(\d+\).*--key=net"),
+        ({"ema": {"shadow": list(state().values())}}, r"tensors are in ema\.shadow"),
         ({"model": of(OwnSettings, a=1)}, r"objects \(1 of project.options.Settings\)"),
         ({"model": np.eye(3)}, "no tensors by name"),
         ({"base_model": {k: np.ones(2) for k in STATE}}, "objects .*numpy.*make them tensors"),
@@ -261,7 +261,7 @@ def test_tensors_can_be_chosen_by_prefix(tmp_path):
         ({"model": state() | {"norm.bias": np.ones(3)}}, r"norm\.bias \(numpy.*make them tensors"),
     ],
 )
-def test_objects_in_the_place_of_tensors_are_named(value, words, tmp_path):
+def test_objects_in_place_of_tensors_are_named(value, words, tmp_path):
     path = save_objects(tmp_path / "c.pth", value)
     with pytest.raises(InputError, match=words):
         read_backbone(path)
@@ -278,7 +278,7 @@ def test_objects_in_the_place_of_tensors_are_named(value, words, tmp_path):
         ({"drop": ""}, "--drop is empty"),
     ],
 )
-def test_a_flag_of_nothing_is_not_a_flag_left_out(options, words):
+def test_empty_flags_are_errors(options, words):
     with pytest.raises(InputError, match=words):
         Options(**options)
 
