@@ -2,9 +2,9 @@
 
 python -m benchmarks.clip_length [--preset=small]
 
-One clip of 24 and one of 150 frames of 2,048 points through the same model with a label per frame,
-tuning pointata: seconds per step, their ratio (frames alone: 6.25), and the largest resident memory
-of the process after each.
+Trains the same model, with a label per frame and tuning pointata, on one clip of 24 and on one of
+150 frames of 2,048 points. Prints seconds per step, their ratio (that of the frames is 6.25), and
+the largest resident memory of the process after each.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Measures both lengths and prints the ratio."""
     print(f"device: {jax.devices()[0].device_kind}, {args}")
     seconds = {}
     for frames in (24, 150):

@@ -1,10 +1,10 @@
 """Time and memory of converting a 22 M checkpoint: `python -m benchmarks.convert`.
 
 The checkpoint is a fine-tuned Point-MAE of size `small` with random weights under the official
-names (written by the tests' writer of PyTorch files, so PyTorch is not needed). Each contender runs
-in processes of its own, from the start of the interpreter to its end, pinned to one core where the
-system can; memory is the largest resident size of such a process. The usual way with PyTorch –
-torch.load, transpose, safetensors – stands beside it where torch is installed.
+names, written by the tests' writer of PyTorch files, so PyTorch is not needed. Each contender runs
+in separate processes, timed from the start of the interpreter to its end, and pinned to one core
+where the system can. Memory is the largest resident size of such a process. Where torch is
+installed, the usual way with PyTorch (torch.load, transpose, safetensors) is measured too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ kernels = {k: v.reshape(v.shape[:2]).T.copy() for k, v in arrays.items() if k.en
     and v.ndim > 1}
 save_file(arrays | kernels, sys.argv[2])
 """
-# Apart, because a process counts the memory of the one that started it as its own.
+# In a separate process, because a child's peak memory includes that of its parent.
 _MAKE = """
 import sys
 from tests.weights_convert import checkpoints, torch_files
@@ -42,7 +42,12 @@ _LOAD = "import sys, pointata_jax; pointata_jax.load_backbone(sys.argv[1])"
 
 
 def measure(command: list[str], repeats: int) -> tuple[float, float]:
-    """Median seconds and largest resident MB of a command."""
+    """Median seconds and largest resident MB of a command.
+
+    Args:
+      command: the command line.
+      repeats: number of processes.
+    """
     seconds, memory = [], 0.0
     for _ in range(repeats):
         start = time.perf_counter()
@@ -58,6 +63,7 @@ def measure(command: list[str], repeats: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Measures every contender and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="processes of each contender")
     args = parser.parse_args()

@@ -1,14 +1,14 @@
-"""Neighbor operations beside a plain PyTorch loop and fpsample: `python -m benchmarks.ops`.
+"""Neighbor operations compared with plain PyTorch and fpsample: `python -m benchmarks.ops`.
 
-The PyTorch functions are written as point-cloud code usually writes them: sampling as a Python loop
-over the samples, batched over the clouds; the ball by masking and sorting indices; neighbors by
-cdist and topk. PyTorch and fpsample are left out where they are not installed.
+The PyTorch functions follow usual point-cloud code: sampling is a Python loop over the samples,
+batched over the clouds; the ball query masks and sorts indices; nearest neighbors use cdist and
+topk. PyTorch and fpsample are left out where they are not installed.
 
-Every contender is called in turn, so that whatever else the machine does falls on all alike; the
-ratio is that of the medians of one run. Memory is what the resident peak of a process of its own
-grows by during three calls, compilation included (Linux only). Inputs are uniform in a cube of side
-2, on the CPU. PyTorch loses its threads' time on a machine that is busy with other things, so
-measure on an idle one, or with --threads=1.
+All contenders are called in turn, so that other load on the machine affects them alike. The ratio
+is that of the medians of one run. Memory is the growth of the resident peak during three calls in a
+separate process, compilation included (Linux only). Inputs are uniform in a cube of side 2, on the
+CPU. Other load slows PyTorch's threads in particular, so measure on an idle machine or with
+--threads=1.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ Calls = dict[str, Callable[[], np.ndarray]]
 
 
 def inputs() -> tuple[np.ndarray, np.ndarray]:
+    """Random clouds, and their first points as centers."""
     points = np.random.default_rng(0).uniform(-1, 1, (CLOUDS, POINTS, 3)).astype(np.float32)
     return points, np.ascontiguousarray(points[:, :CENTERS])
 
 
 def jax_calls() -> dict[str, Calls]:
+    """Functions of this package, by operation and name."""
     points, centers = (jax.device_put(array) for array in inputs())
 
     def now(function: Callable[..., jax.Array], *args: Any, **options: Any):
@@ -63,6 +65,7 @@ def jax_calls() -> dict[str, Calls]:
 
 
 def torch_calls() -> dict[str, Calls]:
+    """Functions of PyTorch, by operation and name; none where it is not installed."""
     if importlib.util.find_spec("torch") is None:
         return {}
     import torch  # pyright: ignore[reportMissingImports]
@@ -98,7 +101,8 @@ def torch_calls() -> dict[str, Calls]:
         "farthest_point_sample": {"torch": sample},
         "ball_query": {"torch": ball},
         "knn": {
-            # By |a|² + |b|² − 2ab, which cancels far from the origin, and by differences, as ours.
+            # By |a|² + |b|² − 2ab, which is inexact far from the origin, and by differences, as in
+            # pointata_jax.
             "torch": functools.partial(nearest, "use_mm_for_euclid_dist"),
             "torch (differences)": functools.partial(nearest, "donot_use_mm_for_euclid_dist"),
         },
@@ -106,6 +110,7 @@ def torch_calls() -> dict[str, Calls]:
 
 
 def fpsample_calls() -> dict[str, Calls]:
+    """Functions of fpsample, by operation and name; none where it is not installed."""
     if importlib.util.find_spec("fpsample") is None:
         return {}
     import fpsample
@@ -126,7 +131,7 @@ CONTENDERS = {"jax": jax_calls, "torch": torch_calls, "fpsample": fpsample_calls
 
 
 def medians(calls: Calls, repeats: int) -> dict[str, float]:
-    """Milliseconds of each call, all called in turn `repeats` times."""
+    """Median milliseconds of each call, all called in turn `repeats` times."""
     for call in calls.values():
         call()
     spent: dict[str, list[float]] = {name: [] for name in calls}
@@ -139,7 +144,7 @@ def medians(calls: Calls, repeats: int) -> dict[str, float]:
 
 
 def agreement(operation: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Share of equal rows; for knn of equal distances, because expanded squares swap near ties."""
+    """Share of equal rows; for knn of equal distances, because rounding swaps near ties."""
     if operation == "knn":
         points, centers = inputs()
         ours, theirs = (
@@ -151,7 +156,10 @@ def agreement(operation: str, ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def memory(field: str) -> float:
-    """VmRSS (now) or VmHWM (peak) of this process in MB; a child inherits getrusage's peak."""
+    """VmRSS (now) or VmHWM (peak) of this process in MB.
+
+    getrusage would not do: its peak includes that of the parent process.
+    """
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
@@ -159,6 +167,7 @@ def memory(field: str) -> float:
 
 
 def print_peak_growth(contender: str, operation: str, name: str) -> None:
+    """Prints the MB by which the peak of this process grows during three calls."""
     call = CONTENDERS[contender]()[operation][name]
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
     before = memory("VmRSS")
@@ -168,6 +177,7 @@ def print_peak_growth(contender: str, operation: str, name: str) -> None:
 
 
 def peak_growth(contender: str, operation: str, name: str) -> float:
+    """Peak growth in MB, measured in a child process; NaN where the system cannot reset a peak."""
     if not pathlib.Path("/proc/self/clear_refs").exists():
         return float("nan")
     command = [sys.executable, "-m", "benchmarks.ops", "--memory_of", contender, operation, name]
@@ -175,6 +185,7 @@ def peak_growth(contender: str, operation: str, name: str) -> float:
 
 
 def main() -> None:
+    """Measures every contender and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=30, help="calls of each contender")
     parser.add_argument("--threads", type=int, help="CPU cores for all contenders (Linux only)")

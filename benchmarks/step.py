@@ -1,4 +1,4 @@
-"""A `pointata` step beside a `full` step of the same model, in turns in one run.
+"""Cost of a `pointata` and of a `full` step of the same model, measured in turns in one run.
 
 python -m benchmarks.step [--preset=small]
 python -m benchmarks.step --kind=point --frames=3 --points=16384 --num_centers=512 --anchor_stride=1
@@ -48,6 +48,7 @@ class Args:
 
 
 def main(args: Args) -> None:
+    """Measures both tunings and prints a table."""
     mesh = sharding.make_mesh()
     sharding.check_batch_size(args.batch_size, mesh)
     config = PointATAConfig(
@@ -86,7 +87,7 @@ def main(args: Args) -> None:
             "temporary_bytes": memory.temp_size_in_bytes,
             "trainable": count_parameters(trainable),
         }
-    # In turns of five steps, the first of which finds the caches and pages of the other tuning.
+    # In turns of five steps. The first is not timed: caches and pages are the other tuning's.
     for _ in range(-(-args.repeats // 4)):
         for run in runs.values():
             for number in range(5):

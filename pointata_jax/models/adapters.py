@@ -1,9 +1,9 @@
 """Adapters around frozen transformer blocks: point-video adapter and spatial-context encoder.
 
 Both are bottlenecks on a residual branch (Houlsby et al. 2019; ST-Adapter, Pan et al. 2022, for the
-depth-wise temporal convolution). Farthest-point tokens have no index correspondence between
-frames, so "the same token in another frame" is the token whose center is nearest there; the tables
-below are made once per clip and reused by every block.
+depth-wise temporal convolution). Tokens at farthest-point centers have no index correspondence
+between frames, so "the same token in another frame" is the token whose center is nearest there. The
+index tables are computed once per clip and reused by every block.
 """
 
 from __future__ import annotations
@@ -12,29 +12,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Float, Int, Int32
 
 from pointata_jax import ops
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import NORM_EPSILON
 
 
-def neighbor_frames(num_frames: int, dilation: int) -> np.ndarray:
-    """Frames `[T', 2]` at -dilation and +dilation of each frame, clamped to the clip."""
+def neighbor_frames(num_frames: int, dilation: int) -> Int[np.ndarray, "{num_frames} 2"]:
+    """Frames at -dilation and +dilation of each frame, clamped to the clip."""
     offsets = np.asarray([-dilation, dilation])
     return np.clip(np.arange(num_frames)[:, None] + offsets, 0, num_frames - 1)
 
 
-def temporal_correspondence(centers: jax.Array, dilation: int = 1) -> jax.Array:
-    """Where each token was and will be.
+def temporal_correspondence(
+    centers: Float[Array, "b anchors m 3"], dilation: int = 1
+) -> Int32[Array, "b anchors m 2"]:
+    """The corresponding tokens of each token in an earlier and in a later frame.
 
     Args:
-      centers: `[B, T', n, 3]`.
+      centers: places of the tokens.
       dilation: distance in anchor frames.
 
     Returns:
-      int32 `[B, T', n, 2]`: index, within frames t - dilation and t + dilation, of the token whose
-      center is nearest. Frames outside the clip are clamped to its first or last one
-      (`neighbor_frames`); where that is the token's own frame the answer is the token itself.
+      Index, within frames t - dilation and t + dilation, of the token whose center is nearest.
+      Frames outside the clip are clamped to its first or last one (`neighbor_frames`). Where that
+      is the token's own frame, the index is that of the token itself.
     """
     frames = neighbor_frames(centers.shape[1], dilation)
     there = jax.lax.stop_gradient(centers[:, frames])
@@ -42,18 +45,24 @@ def temporal_correspondence(centers: jax.Array, dilation: int = 1) -> jax.Array:
     return ops.knn(here, there, 1)[..., 0].swapaxes(-1, -2)
 
 
-def spatial_neighbors(centers: jax.Array, k: int) -> jax.Array:
-    """Nearest other tokens of the same frame, int32 `[B, T', n, k]`, from `[B, T', n, 3]`.
+def spatial_neighbors(
+    centers: Float[Array, "b anchors m 3"], k: int
+) -> Int32[Array, "b anchors m {k}"]:
+    """Indices of the k nearest other tokens of the same frame.
 
-    Tokens at one place are one token. Where a frame has too few different ones, the token itself
-    stands in for the missing.
+    Tokens at the same place count as one. Where a frame has fewer than k others, the token itself
+    fills the remaining places.
+
+    Args:
+      centers: places of the tokens.
+      k: number of neighbors.
 
     Raises:
-      InputError: if a frame has no k other tokens.
+      InputError: a frame has no k other tokens.
     """
     if k >= centers.shape[-2]:
         raise InputError(
-            f"{k} neighboring tokens are asked for in frames of {centers.shape[-2]} tokens: "
+            f"{k} neighboring tokens are requested in frames of {centers.shape[-2]} tokens: "
             "lower sce_neighbors or raise num_centers."
         )
     centers = jax.lax.stop_gradient(centers)
@@ -63,15 +72,15 @@ def spatial_neighbors(centers: jax.Array, k: int) -> jax.Array:
 
 
 class PointVideoAdapter(nn.Module):
-    """Temporal adapter: x + s · W_up · PW(gelu(DW(W_down · LN(x)))), `[B, T', n, D]` to the same.
+    """Temporal adapter: x + s · W_up · PW(gelu(DW(W_down · LN(x)))).
 
-    DW is a depth-wise convolution of kernel 3 over anchor frames along the nearest-center table; PW
-    mixes channels. W_up starts at zero, kernel and bias, so the adapter starts as the identity.
+    DW is a depth-wise convolution of kernel 3 over anchor frames along the nearest-center table. PW
+    mixes channels. Kernel and bias of W_up start at zero, so the adapter starts as the identity.
 
     Attributes:
-      bottleneck: inner width r.
+      bottleneck: inner width.
       scale: factor s of the branch.
-      dropout: rate on the inner features while training.
+      dropout: rate on the inner features during training.
       dilation: distance in anchor frames; must be the one the table was made with.
     """
 
@@ -81,8 +90,19 @@ class PointVideoAdapter(nn.Module):
     dilation: int = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array, correspondence: jax.Array, train: bool = False) -> jax.Array:
-        """Adapts tokens `x` with the table `[B, T', n, 2]` of `temporal_correspondence`."""
+    def __call__(
+        self,
+        x: Float[Array, "b anchors m d"],
+        correspondence: Int[Array, "b anchors m 2"],
+        train: bool = False,
+    ) -> Float[Array, "b anchors m d"]:
+        """Adapts tokens.
+
+        Args:
+          x: tokens.
+          correspondence: table of `temporal_correspondence`.
+          train: whether dropout is on.
+        """
         batch, num_frames, n, width = x.shape
         rank = self.bottleneck
         rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm")(x).reshape(-1, width)
@@ -91,7 +111,7 @@ class PointVideoAdapter(nn.Module):
         first = (neighbor_frames(num_frames, self.dilation) * n)[None, :, None, :]
         index = (correspondence + first).reshape(batch, -1)
         beside = ops.gather(inner, index).reshape(batch, num_frames * n, 2, rank)
-        # Three taps, as a fan-in for the initializer: kernel [3, r] of a depth-wise convolution.
+        # A depth-wise convolution sums three taps, so the fan-in of the initializer is 3.
         kernel = self.param("temporal_kernel", nn.initializers.normal(3**-0.5), (3, rank))
         bias = self.param("temporal_bias", nn.initializers.zeros, (rank,))
         mixed = beside[:, :, 0] * kernel[0] + inner * kernel[1] + beside[:, :, 1] * kernel[2] + bias
@@ -104,17 +124,17 @@ class PointVideoAdapter(nn.Module):
 
 
 class SpatialContextEncoder(nn.Module):
-    """What surrounds a token in its own frame, `[B, T', n, D]` to an addend of the same shape.
+    """Context of a token in its own frame, to be added to the token.
 
     With z = W · LN(x): m_ij = MLP([z_j − z_i ; z_i ; p_j − p_i]) over the neighboring tokens j,
-    maximum over j, up-projection. One instance serves every block; each block multiplies the result
-    by a gate of its own. The gates start at zero, so the network starts as the frozen one; the
-    up-projection must then *not* start at zero too, since the product of two zeros has zero
-    gradient in both factors and would never leave it.
+    maximum over j, up-projection. One instance is shared by all blocks. Each block multiplies the
+    result by its own gate. The gates start at zero, so the network starts as the frozen one. The
+    up-projection must then *not* start at zero too: a product of two zeros has zero gradient in
+    both factors and would never train.
 
     Attributes:
-      bottleneck: inner width r.
-      dropout: rate on the inner features while training.
+      bottleneck: inner width.
+      dropout: rate on the inner features during training.
     """
 
     bottleneck: int = 32
@@ -122,22 +142,26 @@ class SpatialContextEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, centers: jax.Array, neighbors: jax.Array, train: bool = False
-    ) -> jax.Array:
-        """Context of tokens `x` at `centers` `[B, T', n, 3]`.
+        self,
+        x: Float[Array, "b anchors m d"],
+        centers: Float[Array, "b anchors m 3"],
+        neighbors: Int[Array, "b anchors m k"],
+        train: bool = False,
+    ) -> Float[Array, "b anchors m d"]:
+        """Context of each token.
 
         Args:
-          x: tokens `[B, T', n, D]`.
+          x: tokens.
           centers: their places.
-          neighbors: table `[B, T', n, k]` of `spatial_neighbors`.
+          neighbors: table of `spatial_neighbors`.
           train: whether dropout is on.
         """
         width, rank = x.shape[-1], self.bottleneck
         n, k = neighbors.shape[-2:]
         rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm")(x).reshape(-1, width)
         inner = nn.Dense(rank, name="down")(rows)
-        # The first layer is linear in j and in i, so its products are taken once per token and
-        # only sums are made per pair: A(z_j − z_i) + B z_i + C(p_j − p_i).
+        # The first layer, A(z_j − z_i) + B z_i + C(p_j − p_i), is linear in i and in j. So products
+        # are computed once per token, and only sums once per pair.
         kernel = self.param("pair_kernel", nn.initializers.lecun_normal(), (2 * rank + 3, rank))
         bias = self.param("pair_bias", nn.initializers.zeros, (rank,))
         difference, own, place = jnp.split(kernel, (rank, 2 * rank))

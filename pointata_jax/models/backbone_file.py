@@ -21,12 +21,12 @@ ASSETS = Path(__file__).parent.parent / "assets"
 
 
 def find_backbone(name: str | os.PathLike) -> Path:
-    """The file of a shipped backbone by its name (`SHIPPED`); any other value is a path."""
+    """Path of a backbone file, given the name of a shipped one (`SHIPPED`) or a path."""
     return ASSETS / f"backbone_{name}.safetensors" if name in SHIPPED else Path(name)
 
 
 def find_source_bank(name: str | os.PathLike) -> Path:
-    """The file of a shipped backbone's source bank; any other value is a path."""
+    """Path of a source bank, given the name of a shipped backbone (`SHIPPED`) or a path."""
     return ASSETS / f"source_bank_{name}.npz" if name in SHIPPED else Path(name)
 
 
@@ -36,13 +36,13 @@ def save_backbone(
     variables: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `Backbone` variables ({"params", "batch_stats"}) and their architecture, atomically.
+    """Writes `Backbone` variables and their architecture, atomically.
 
     Args:
       path: the `.safetensors` file to write.
       config: architecture; stored as JSON under the metadata key `config`.
-      variables: trees as `Backbone(config).init` makes them.
-      metadata: further strings to keep (source, license, command …).
+      variables: {"params", "batch_stats"}, as `Backbone(config).init` returns them.
+      metadata: further strings to store (source, license, command …).
     """
     from safetensors.numpy import save_file
 
@@ -72,16 +72,16 @@ def load_backbone(
     Args:
       path: a backbone file, an original checkpoint of the Point-MAE family (`weights_convert`:
         `.pth`, `.pt`, `.t7` or `.safetensors`), or the name of a shipped backbone (`SHIPPED`).
-      num_heads: attention heads of an original checkpoint, where they are not of 64 channels.
-      num_groups: patches that its model cuts a shape into, where not the family's usual number.
-      group_size: points of a patch, where the file does not tell and they are not 32.
-      key: entry of an original checkpoint that holds the weights, dotted where nested, where it
-        cannot be found or is one of several (`model_ema`).
-      prefix: what the names of the wanted tensors start with; others are left out.
+      num_heads: attention heads of an original checkpoint; by default heads of 64 channels.
+      num_groups: patches that its model cuts a shape into; by default the family's usual number.
+      group_size: points of a patch; by default what the file states, otherwise 32.
+      key: entry of an original checkpoint that holds the weights, dotted where nested. Needed where
+        it cannot be found or is one of several (`model_ema`).
+      prefix: start of the names of the tensors to read; others are left out.
 
     Raises:
-      InputError: the file is missing, damaged, not a backbone, or its tensors do not fit the
-        architecture that it names, or are not finite.
+      InputError: the file is missing, damaged or not a backbone, or its tensors do not fit the
+        architecture that it states or are not finite.
     """
     path = find_backbone(path)
     if not os.path.lexists(path):
@@ -90,8 +90,8 @@ def load_backbone(
             "published checkpoint, or make one with `python -m experiments.pretrain`."
         )
     flat: dict[str, Any]
-    found = _read_own(path) if path.is_file() else None
-    said = {
+    found = _read_own_format(path) if path.is_file() else None
+    options = {
         "num_heads": num_heads,
         "num_groups": num_groups,
         "group_size": group_size,
@@ -99,22 +99,22 @@ def load_backbone(
         "prefix": prefix,
     }
     if found is None:
-        # A package of its own, which most runs never need.
+        # Imported here because most runs never need the package.
         from weights_convert.convert import Options, read_backbone
 
-        architecture, tree = read_backbone(path, Options(**said))
+        architecture, tree = read_backbone(path, Options(**options))
         config = BackboneConfig.from_dict(architecture.to_dict())
         flat = traverse_util.flatten_dict(tree, sep="/")
-    elif any(value is not None for value in said.values()):
+    elif any(value is not None for value in options.values()):
         raise InputError(
-            f"{path} states its own architecture: {', '.join(list(said)[:-1])} and prefix are for "
-            "original checkpoints only."
+            f"{path} states its own architecture, so remove {', '.join(list(options)[:-1])} and "
+            "prefix, which are for original checkpoints only."
         )
     else:
         config, flat = found
-    # A file that names thousands of blocks without holding them is not worth tracing.
-    misfit = config.depth > len(flat)
-    shapes = {} if misfit else jax.tree.map(np.shape, backbone_shapes(config))
+    # A damaged file may state more blocks than it has tensors. Tracing them could take very long.
+    too_deep = config.depth > len(flat)
+    shapes = {} if too_deep else jax.tree.map(np.shape, backbone_shapes(config))
     expected = traverse_util.flatten_dict(shapes, sep="/")
     wrong = sorted(
         name
@@ -123,20 +123,22 @@ def load_backbone(
     )
     if wrong:
         raise InputError(
-            f"backbone file {path} does not fit the architecture that it names; missing, "
-            f"unexpected or misshapen are {len(wrong)} tensors, first {', '.join(wrong[:6])}."
+            f"backbone file {path} does not fit the architecture that it states: {len(wrong)} "
+            "tensors are missing, unexpected or of another shape, the first are "
+            f"{', '.join(wrong[:6])}; write or convert the file again."
         )
-    odd = [name for name, value in flat.items() if not np.isfinite(value).all()]
-    if odd:
+    not_finite = [name for name, value in flat.items() if not np.isfinite(value).all()]
+    if not_finite:
         raise InputError(
-            f"backbone file {path} holds values that are not finite in {len(odd)} tensors, first "
-            f"{', '.join(odd[:6])}: it is of a training that diverged, or damaged."
+            f"backbone file {path} has values that are not finite in {len(not_finite)} tensors, "
+            f"the first are {', '.join(not_finite[:6])}: its training diverged or it is damaged; "
+            "use another file."
         )
     return config, traverse_util.unflatten_dict(flat, sep="/")
 
 
-def _read_own(path: Path) -> tuple[BackboneConfig, dict[str, np.ndarray]] | None:
-    """Architecture and tensors of one of our own files; None for a file of another kind."""
+def _read_own_format(path: Path) -> tuple[BackboneConfig, dict[str, np.ndarray]] | None:
+    """Architecture and tensors of a file that `save_backbone` wrote; None for any other file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -147,11 +149,11 @@ def _read_own(path: Path) -> tuple[BackboneConfig, dict[str, np.ndarray]] | None
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return BackboneConfig.from_dict(json.loads(metadata["config"])), flat
     except (SafetensorError, OSError):
-        return None  # Perhaps a PyTorch file; otherwise `weights_convert` says what is wrong.
+        return None  # Perhaps a PyTorch file; `weights_convert` raises the error if it is not.
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"backbone file {path} names no usable architecture ({error}): it is damaged, or of "
-            "another version of pointata_jax."
+            f"backbone file {path} states no usable architecture ({error}): it is damaged, or "
+            "written by another version of pointata_jax."
         ) from error
 
 

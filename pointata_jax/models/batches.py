@@ -7,22 +7,29 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
+from jaxtyping import ArrayLike, Shaped
 
 
-def in_batches(function: Callable[[np.ndarray], Any], rows: ArrayLike, batch_size: int) -> Any:
-    """`function` of rows `[S, …]`, called on `batch_size` of them at a time.
+def in_batches(
+    function: Callable[[np.ndarray], Any], rows: Shaped[ArrayLike, "rows ..."], batch_size: int
+) -> Any:
+    """Calls `function` on `batch_size` rows at a time and joins the outputs.
 
-    The last batch is filled up by repeating its last row, so that a compiled function sees one
-    shape only; what it makes of the filling is cut off.
+    The last batch is padded by repeating its last row, so that a compiled function is called with
+    one shape only. The outputs of the padding are dropped.
+
+    Args:
+      function: from a batch of rows to an array, or a tree of arrays, with one entry per row.
+      rows: one row per entry of the first axis.
+      batch_size: rows per call.
 
     Returns:
-      The outputs in order, an array `[S, …]` or a tree of such arrays.
+      The outputs of all rows in order, an array or a tree of arrays.
     """
     rows = np.asarray(rows)
     outputs = []
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        filling = ((0, batch_size - len(batch)), *[(0, 0)] * (rows.ndim - 1))
-        outputs.append(jax.device_get(function(np.pad(batch, filling, mode="edge"))))
+        padding = ((0, batch_size - len(batch)), *[(0, 0)] * (rows.ndim - 1))
+        outputs.append(jax.device_get(function(np.pad(batch, padding, mode="edge"))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *outputs)

@@ -1,10 +1,10 @@
 """Transformer blocks of the backbones: Point-MAE's (Point-BERT and ULIP share it) and ReCon's.
 
 ReCon ("Contrast with Reconstruct", Qi et al., ICML 2023; `models/transformer.py` of qizekun/ReCon)
-differs from Point-MAE in two ways that leave no trace in the shapes of the weights they share: the
-residual is taken from the *normalized* input, x <- LN(x) + attention(LN(x)), and the global tokens
-(class, image, text) run in a stream of their own, which reads the patch tokens by cross-attention
-and which the patch tokens never see.
+differs from Point-MAE in two ways that do not show in the shapes of the weights they share. The
+residual starts from the *normalized* input, x <- LN(x) + attention(LN(x)). The global tokens
+(class, image, text) run in a separate stream: they attend to the patch tokens, and the patch tokens
+do not attend to them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 # PyTorch's default; Flax has 1e-6 for LayerNorm.
 NORM_EPSILON = 1e-5
 
 
-def _attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Softmax attention of `[b, heads, n, d]` over `[b, heads, m, d]`, as rows `[b * n, D]`."""
+def _attend(
+    query: Float[Array, "b heads n c"],
+    key: Float[Array, "b heads m c"],
+    value: Float[Array, "b heads m c"],
+) -> Float[Array, "b*n heads*c"]:
+    """Softmax attention, as one row for each query token."""
     batch, heads, length, width = query.shape
     scores = query @ key.swapaxes(-1, -2) * width**-0.5
     mixed = (jax.nn.softmax(scores, axis=-1) @ value).transpose(0, 2, 1, 3)
@@ -26,12 +31,17 @@ def _attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a bias-free qkv projection, `[b, n, D] -> [b, n, D]`."""
+    """Multi-head self-attention with a bias-free qkv projection.
+
+    Attributes:
+      num_heads: attention heads.
+    """
 
     num_heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+        """Attends from each token to all tokens."""
         batch, length, width = x.shape
         qkv = nn.Dense(3 * width, use_bias=False, name="qkv")(x.reshape(-1, width))
         # Rows of the published matrix are ordered q, k, v, then head, then channel.
@@ -41,12 +51,19 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """What tokens `[b, n, D]` read from `[b, m, D]`; projections to q and kv have no bias."""
+    """Multi-head cross-attention; the projections to q and kv have no bias.
+
+    Attributes:
+      num_heads: attention heads.
+    """
 
     num_heads: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, source: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "b n d"], source: Float[Array, "b m d"]
+    ) -> Float[Array, "b n d"]:
+        """Attends from each token of `x` to all tokens of `source`."""
         batch, width = x.shape[0], x.shape[-1]
         heads = (self.num_heads, width // self.num_heads)
         query = nn.Dense(width, use_bias=False, name="query")(x.reshape(-1, width))
@@ -58,7 +75,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block, `[b, n, D] -> [b, n, D]`; the caller adds the position first.
+    """Pre-norm transformer block.
 
     Attributes:
       num_heads: attention heads.
@@ -69,7 +86,8 @@ class Block(nn.Module):
     hidden_width: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+        """Transforms tokens to which the caller has added their position."""
         width = x.shape[-1]
         attention = Attention(self.num_heads, name="attention")
         x = x + attention(nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_1")(x))
@@ -79,12 +97,12 @@ class Block(nn.Module):
 
 
 class ReconBlock(nn.Module):
-    """ReCon's two-stream block, `[b, n, D] -> [b, n, D]`; the caller adds the position first.
+    """ReCon's two-stream block.
 
     Attributes:
       num_heads: attention heads, the same in both streams.
       hidden_width: hidden width of both MLPs.
-      num_global: how many of the first tokens are global ones; with 0 the block has one stream.
+      num_global: number of global tokens, which come first; with 0 the block has one stream.
     """
 
     num_heads: int
@@ -92,7 +110,9 @@ class ReconBlock(nn.Module):
     num_global: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+        """Transforms tokens to which the caller has added their position."""
+
         def norm(name: str, x: jax.Array) -> jax.Array:
             return nn.LayerNorm(epsilon=NORM_EPSILON, name=name)(x)
 

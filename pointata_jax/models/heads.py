@@ -1,27 +1,34 @@
 """Task heads on the tokens of a clip: one label per clip, per frame or per point.
 
-All of them begin with BatchNorm: features behind a frozen backbone share a large common mean, which
-LayerNorm, working on one sample, cannot remove.
+All of them begin with BatchNorm: features of a frozen backbone share a large common mean, which
+LayerNorm cannot remove because it normalizes each sample alone.
 """
 
 from __future__ import annotations
 
-import jax
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Float, Float32
 
 from pointata_jax import ops
 from pointata_jax.models.point_mae import BATCH_NORM_MOMENTUM, NORM_EPSILON
 
 
-def frame_features(tokens: jax.Array) -> jax.Array:
-    """One vector per anchor frame, `[B, T', n, D] -> [B, T', 2D]`: mean and maximum of tokens."""
+def frame_features(tokens: Float[Array, "b anchors m d"]) -> Float[Array, "b anchors 2*d"]:
+    """One vector per anchor frame: mean and maximum of its tokens."""
     return jnp.concatenate([tokens.mean(-2), tokens.max(-2)], axis=-1)
 
 
 def batch_norm(train: bool, name: str) -> nn.BatchNorm:
-    """BatchNorm with PyTorch's constants; running statistics unless `train`."""
+    """BatchNorm with PyTorch's constants.
+
+    Args:
+      train: whether to use batch statistics and update the running ones.
+      name: name of the submodule.
+    """
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=BATCH_NORM_MOMENTUM,
@@ -30,8 +37,10 @@ def batch_norm(train: bool, name: str) -> nn.BatchNorm:
     )
 
 
-def anchor_weights(num_frames: int, num_anchors: int, stride: int) -> np.ndarray:
-    """Linear interpolation from anchor frames 0, stride, … to all frames, float32 `[T, T']`.
+def anchor_weights(
+    num_frames: int, num_anchors: int, stride: int
+) -> Float32[np.ndarray, "{num_frames} {num_anchors}"]:
+    """Weights of a linear interpolation from anchor frames 0, stride, … to all frames.
 
     Frames after the last anchor take its value.
     """
@@ -40,14 +49,12 @@ def anchor_weights(num_frames: int, num_anchors: int, stride: int) -> np.ndarray
 
 
 class RecognitionHead(nn.Module):
-    """One label per clip, tokens `[B, T', n, D] -> logits [B, classes]`.
-
-    Frame vectors are averaged over time.
+    """One label per clip. Frame vectors are averaged over time.
 
     Attributes:
       num_classes: number of logits.
       hidden: width of the hidden layer.
-      dropout: rate before the last layer while training.
+      dropout: rate before the last layer during training.
     """
 
     num_classes: int
@@ -55,7 +62,15 @@ class RecognitionHead(nn.Module):
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, tokens: Float[Array, "b anchors m d"], train: bool = False
+    ) -> Float[Array, "b {self.num_classes}"]:
+        """Logits of each clip.
+
+        Args:
+          tokens: tokens of the clips.
+          train: whether BatchNorm uses batch statistics and dropout is on.
+        """
         pooled = batch_norm(train, "norm")(frame_features(tokens).mean(-2))
         hidden = nn.gelu(nn.Dense(self.hidden, name="hidden")(pooled))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
@@ -63,15 +78,15 @@ class RecognitionHead(nn.Module):
 
 
 class ActionSegmentationHead(nn.Module):
-    """One label per frame, tokens `[B, T', n, D] -> logits [B, T, classes]`.
+    """One label per frame.
 
-    Logits are made at the anchor frames and interpolated linearly to the frames between them.
+    Logits are computed at the anchor frames and interpolated linearly to the frames between them.
 
     Attributes:
       num_classes: number of logits.
-      anchor_stride: every how many frames an anchor is placed.
+      anchor_stride: frames from one anchor frame to the next.
       hidden: width of the hidden layer.
-      dropout: rate before the last layer while training.
+      dropout: rate before the last layer during training.
     """
 
     num_classes: int
@@ -80,7 +95,16 @@ class ActionSegmentationHead(nn.Module):
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, num_frames: int, train: bool = False) -> jax.Array:
+    def __call__(
+        self, tokens: Float[Array, "b anchors m d"], num_frames: int, train: bool = False
+    ) -> Float[Array, "b {num_frames} {self.num_classes}"]:
+        """Logits of each frame.
+
+        Args:
+          tokens: tokens of the clips.
+          num_frames: frames t of a clip.
+          train: whether BatchNorm uses batch statistics and dropout is on.
+        """
         frames = batch_norm(train, "norm")(frame_features(tokens))
         hidden = nn.gelu(nn.Dense(self.hidden, name="hidden")(frames))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
@@ -90,18 +114,18 @@ class ActionSegmentationHead(nn.Module):
 
 
 class SemanticSegmentationHead(nn.Module):
-    """One label per point, tokens of several blocks `-> logits [B, T, N, classes]`.
+    """One label per point, from the tokens of several blocks.
 
-    Tokens are propagated to the points of their frame by three-nearest inverse-distance
-    interpolation (PointNet++, Qi et al. 2017, §3.4) and meet there what the point itself says: its
-    coordinates, its channels and its place relative to the nearest center.
+    Tokens are propagated to the points of their frame by inverse-distance interpolation between the
+    three nearest (PointNet++, Qi et al. 2017, §3.4). To these are added the point's own features:
+    its coordinates, its channels and its place relative to the nearest center.
 
     Attributes:
       num_classes: number of logits.
-      anchor_stride: every how many frames an anchor is placed; frames without one use the nearest.
-      radius: of the tubes; the unit of the place relative to a center.
+      anchor_stride: frames from one anchor frame to the next; other frames use the nearest anchor.
+      radius: radius of the tubes, the unit of the place relative to a center.
       hidden: width of the layers at the points.
-      dropout: rate before the last layer while training.
+      dropout: rate before the last layer during training.
     """
 
     num_classes: int
@@ -113,22 +137,22 @@ class SemanticSegmentationHead(nn.Module):
     @nn.compact
     def __call__(
         self,
-        levels: list[jax.Array],
-        centers: jax.Array,
-        clip: jax.Array,
+        levels: Sequence[Float[Array, "b anchors m d"]],
+        centers: Float[Array, "b anchors m 3"],
+        clip: Float[Array, "b t n c"],
         train: bool = False,
-    ) -> jax.Array:
-        """Logits of all points of `clip` `[B, T, N, 3+C]`.
+    ) -> Float[Array, "b t n {self.num_classes}"]:
+        """Logits of all points of a clip.
 
         Args:
-          levels: tokens `[B, T', n, D]` after some of the blocks.
-          centers: `[B, T', n, 3]`.
-          clip: the clip that the tokens were made of.
-          train: BatchNorm on batch statistics, dropout on.
+          levels: tokens after some of the blocks.
+          centers: places of the tokens.
+          clip: the clip that the tokens were made of; coordinates come first.
+          train: whether BatchNorm uses batch statistics and dropout is on.
         """
         num_frames = clip.shape[1]
         tokens = batch_norm(train, "norm")(jnp.concatenate(levels, axis=-1))
-        # Interpolation is linear, so the wide tokens are narrowed first.
+        # Interpolation is linear, so tokens are projected to the smaller width before it.
         tokens = nn.Dense(self.hidden, name="tokens")(tokens)
         weights = anchor_weights(num_frames, centers.shape[1], self.anchor_stride)
         nearest = weights.argmax(1)

@@ -2,9 +2,8 @@
 
 A tube (Fan et al., "Point 4D Transformer Networks", CVPR 2021) is a center on an anchor frame with
 its nearest points in that frame and in the two frames beside it. The network on a tube is the
-mini-PointNet of Point-MAE with more inputs, so that its tokens live where the frozen backbone's
-own patch tokens do, and so that it can start from the backbone's own weights
-(`embedder_from_backbone`).
+mini-PointNet of Point-MAE with more inputs. So its tokens resemble the patch tokens that the frozen
+backbone was trained on, and it can start from the backbone's weights (`embedder_from_backbone`).
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from pointata_jax import ops
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import NORM_EPSILON
 
-# An unscaled time offset of one drowns displacements, which are below one after the division by the
-# radius and mostly far below.
+# Displacements are divided by the radius and mostly far below one. An unscaled time offset of one
+# would dominate them.
 TIME_SCALE = 0.5
 # Frames of a tube relative to its anchor.
 TUBE_OFFSETS = (-1, 0, 1)
 NORMALIZATIONS = ("layer", "none")
 # Points that go through the network at a time. On a CPU a block that stays in the cache makes the
-# backward pass three times faster although it recomputes the forward one; an accelerator wants
-# large operands, and there the bound is on memory.
+# backward pass three times faster although it recomputes the forward one. An accelerator needs
+# large operands, so there the number only bounds memory.
 BLOCK_ROWS = {"cpu": 1 << 10}
 BLOCK_ROWS_ACCELERATOR = 1 << 18
 
@@ -40,18 +41,18 @@ class P4DConfig:
     """Shape of a P4D embedder.
 
     Attributes:
-      width: token width D.
-      num_centers: tokens n per anchor frame.
+      width: token width d.
+      num_centers: centers m, and so tokens, of each anchor frame.
       neighbors: points k taken from each of the three frames of a tube.
       radius: radius of a tube in the units of the (normalized) clip.
-      channels: extra channels C of a point besides x, y, z.
-      anchor_stride: every how many frames an anchor is placed, the first on frame 0.
+      channels: extra channels of a point besides x, y, z.
+      anchor_stride: frames from one anchor frame to the next; the first anchor is frame 0.
       widths: hidden widths (w0, w1, w2).
       normalization: "layer" for LayerNorm, "none" when a backbone's normalizations are folded into
         the weights.
-      max_displacement: longest displacement in radii. Where a ball is empty the nearest point
-        stands in, and that may be as far away as the clip is wide; beyond this length only its
-        direction is kept. It is above one so that a stand-in can be told from a point on the rim.
+      max_displacement: longest displacement in radii. An empty ball takes the nearest point of the
+        frame, which may be as far away as the clip is wide; beyond this length only its direction
+        is kept. A value above one distinguishes such a point from one on the surface of the ball.
     """
 
     width: int = 384
@@ -77,12 +78,20 @@ class P4DConfig:
                 )
 
     def num_anchors(self, num_frames: int) -> int:
-        """Anchor frames T' of a clip of `num_frames` frames: 0, stride, 2 * stride, …"""
+        """Number of anchor frames (0, stride, 2 * stride, …) in a clip of `num_frames` frames."""
         return -(-num_frames // self.anchor_stride)
 
 
-def check_clip(clip: jax.Array, config: P4DConfig) -> None:
-    """Raises `InputError` unless `clip` is `[B, T, N, 3+C]` with enough points for `config`."""
+def check_clip(clip: jax.Array | np.ndarray, config: P4DConfig) -> None:
+    """Checks the shape of a clip.
+
+    Args:
+      clip: should be `[b, t, n, 3 + channels]`.
+      config: how many channels and points it must have.
+
+    Raises:
+      InputError: another shape, or fewer points than centers or neighbors.
+    """
     if clip.ndim != 4:
         raise InputError(
             f"a clip has shape {tuple(clip.shape)}, which is not [batch, frames, points, "
@@ -91,7 +100,7 @@ def check_clip(clip: jax.Array, config: P4DConfig) -> None:
     if clip.shape[-1] != 3 + config.channels:
         raise InputError(
             f"points of a clip carry {clip.shape[-1]} numbers, but the model was built for x, y, z "
-            f"and {config.channels} extra channels: give clips [B, T, N, {3 + config.channels}] or "
+            f"and {config.channels} extra channels: give clips [b, t, n, {3 + config.channels}] or "
             f"set channels={clip.shape[-1] - 3} in the configuration."
         )
     needed = max(config.neighbors, config.num_centers)
@@ -103,12 +112,18 @@ def check_clip(clip: jax.Array, config: P4DConfig) -> None:
         )
 
 
-def anchor_centers(xyz: jax.Array, num_centers: int) -> jax.Array:
-    """Farthest-point centers of frames, `[..., N, 3] -> [..., n, 3]`.
+def anchor_centers(
+    xyz: Float[Array, "*batch n 3"], num_centers: int
+) -> Float[Array, "*batch {num_centers} 3"]:
+    """Farthest-point centers of frames.
 
-    The walk starts at the point farthest from the clip's origin, so the result is a function of the
-    set of points and not of their order. A frame with fewer than n distinct points repeats its
-    starting point, for the same reason.
+    Sampling starts at the point farthest from the clip's origin, so the result is a function of the
+    set of points and not of their order. For the same reason a frame with fewer than `num_centers`
+    distinct points repeats its starting point.
+
+    Args:
+      xyz: coordinates of the points of each frame.
+      num_centers: centers m of a frame.
     """
     start = jnp.argmax(jnp.square(xyz).sum(-1), axis=-1).astype(jnp.int32)
     chosen = ops.farthest_point_sample(xyz, num_centers, start=start)
@@ -116,22 +131,29 @@ def anchor_centers(xyz: jax.Array, num_centers: int) -> jax.Array:
     return jnp.where(ops.repeated_points(centers)[..., None], centers[..., :1, :], centers)
 
 
-def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
+def tubes(
+    clip: Float[Array | np.ndarray, "b t n 3+{config.channels}"], config: P4DConfig
+) -> tuple[
+    Float[Array, "b anchors m 3*{config.neighbors} 4+{config.channels}"],
+    Float[Array, "b anchors m 3"],
+]:
     """Cuts a clip into tubes.
 
+    A frame before the first or after the last is replaced by its neighbor but keeps its offset. A
+    point that equals another of its frame in all columns is a copy (sparse frames are filled up
+    with copies) and counts once. A frame with fewer than k different points in the ball repeats the
+    nearest one, which does not change a maximum. A frame with none takes its nearest point (see
+    `P4DConfig.max_displacement`).
+
     Args:
-      clip: `[B, T, N, 3+C]`, normalized.
-      config: n centers, k neighbors in each frame, radius, stride.
+      clip: normalized.
+      config: m centers, k neighbors in each frame, radius, stride.
 
     Returns:
-      Tubes `[B, T', n, 3k, 4+C]` – displacement from the center in radii, half the frame offset,
-      channels; ordered by frame, then by distance – and centers `[B, T', n, 3]`. A frame before the
-      first or after the last is replaced by its neighbor but keeps its offset. A point that equals
-      another of its frame in all columns is a copy (sparse frames are filled up with them) and
-      counts once. A frame with fewer than k different points in the ball repeats the nearest one,
-      which a maximum does not notice; with none, the nearest point of the frame stands in (see
-      `P4DConfig.max_displacement`).
+      Tubes and their centers. The 3k points of a tube are ordered by frame, then by distance. Their
+      columns are the displacement from the center in radii, half the frame offset, the channels.
     """
+    clip = jnp.asarray(clip)
     batch, num_frames, num_points, _ = clip.shape
     n, k = config.num_centers, config.neighbors
     xyz = jax.lax.stop_gradient(clip[..., :3])
@@ -152,7 +174,7 @@ def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
         empty="nearest",
         valid=different[:, frames],
     )
-    # Indices, not features, are brought into tube order: they are the smallest thing to transpose.
+    # Indices are brought into tube order before the gather: transposing features costs more.
     found = (found + (frames * num_points)[None, :, :, None, None]).swapaxes(2, 3)
     points = ops.gather(
         clip.reshape(batch, num_frames * num_points, -1), found.reshape(batch, -1)
@@ -167,21 +189,54 @@ def tubes(clip: jax.Array, config: P4DConfig) -> tuple[jax.Array, jax.Array]:
     return jnp.concatenate([displacement, time, points[..., 3:]], axis=-1), centers
 
 
-class P4DEmbedder(nn.Module):
-    """Tokens of a clip, `[B, T, N, 3+C] -> ([B, T', n, D], centers [B, T', n, 3])`.
+def fold_dense(
+    first: Mapping[str, jax.Array], second: Mapping[str, jax.Array]
+) -> dict[str, jax.Array]:
+    """Parameters of one Dense layer that does what two in a row do.
 
-    Per neighbor h = Dense(ReLU(norm(Dense(input)))), g = max of h over the tube; the token is the
-    maximum over the tube of Dense(ReLU(norm(W_g g + W_h h))). The last Dense is called "out".
+    `second(first(x)) = (x K1 + b1) K2 + b2 = x (K1 K2) + (b1 K2 + b2)`, up to rounding. Worth it
+    where both layers run on many rows: the matrices are multiplied once instead of once per row.
+
+    Args:
+      first: parameters of the layer that runs first, "kernel" `[in, hidden]` and "bias"
+        `[hidden]`; a layer without bias has no "bias".
+      second: parameters of the layer on its output, "kernel" `[hidden, out]` and "bias" `[out]`,
+        likewise.
+
+    Returns:
+      "kernel" `[in, out]`, and "bias" `[out]` unless both layers lack one.
+    """
+    folded = {"kernel": first["kernel"] @ second["kernel"]}
+    biases = [first["bias"] @ second["kernel"]] if "bias" in first else []
+    biases += [second["bias"]] if "bias" in second else []
+    if biases:
+        folded["bias"] = sum(biases[1:], biases[0])
+    return folded
+
+
+class P4DEmbedder(nn.Module):
+    """Tokens of a clip, one for each tube.
+
+    For each point of a tube h = Dense(ReLU(norm(Dense(point)))), and g is the maximum of h over the
+    tube. The token is the maximum over the tube of Dense(ReLU(norm(W_g g + W_h h))). This is
+    Point-MAE's mini-PointNet with its matrix on [g; h] in two parts, so that g is multiplied once
+    per tube and not once per point.
+
+    Attributes:
+      config: shape of the embedder.
+      fold: whether W_h and the Dense layer that makes h run as one layer (`fold_dense`), which
+        saves a sixth of the network; tokens are the same up to rounding.
     """
 
     config: P4DConfig
+    fold: bool = True
 
     def setup(self):
+        """Creates the layers."""
         cfg = self.config
         w0, w1, w2 = cfg.widths
         self.first_dense_0 = nn.Dense(w0)
         self.first_dense_1 = nn.Dense(w1)
-        # The matrix on [g; h] in two halves: g is multiplied once per token, not once per point.
         self.second_global = nn.Dense(w2)
         self.second_local = nn.Dense(w2, use_bias=False)
         self.out = nn.Dense(cfg.width)
@@ -189,21 +244,46 @@ class P4DEmbedder(nn.Module):
             self.first_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
             self.second_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
 
-    def encode(self, neighborhoods: jax.Array) -> jax.Array:
-        """Tokens `[B, n, D]` of tubes `[B, n, K, 4+C]`; K need not be 3k."""
-        batch, n, size, features = neighborhoods.shape
+    def __call__(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"]
+    ) -> tuple[
+        Float[Array, "b anchors m {self.config.width}"],
+        Float[Array, "b anchors m 3"],
+    ]:
+        """Tokens of a normalized clip and their centers; `InputError` on a wrong shape."""
+        check_clip(clip, self.config)
+        points, centers = tubes(clip, self.config)
+        batch, anchors, num_centers = centers.shape[:3]
+        tokens = self.encode(points.reshape(batch, anchors * num_centers, *points.shape[3:]))
+        return tokens.reshape(batch, anchors, num_centers, self.config.width), centers
+
+    def encode(
+        self, points: Float[Array, "b m k 4+{self.config.channels}"]
+    ) -> Float[Array, "b m {self.config.width}"]:
+        """Tokens of tubes, given as their points; k may be any number.
+
+        Computed in blocks of tubes, which are recomputed in the backward pass.
+        """
+        batch, num_tubes, size, features = points.shape
         budget = BLOCK_ROWS.get(jax.default_backend(), BLOCK_ROWS_ACCELERATOR)
         # Blocks are cut across the tubes of a clip and never across clips: the batch axis may be
-        # split over devices, and each then works on its own part.
+        # split over devices, and each device then works on its own part.
         fitting = max(1, budget // (batch * size))
-        blocks = next(b for b in range(1, n + 1) if n % b == 0 and n // b <= fitting)
-        merged = self._merged_layers()
+        blocks = next(
+            b for b in range(1, num_tubes + 1) if num_tubes % b == 0 and num_tubes // b <= fitting
+        )
+        # During initialization a layer makes its parameters when it is called on data, so both are
+        # called and nothing is folded.
+        folded = None
+        if self.fold and not self.is_initializing():
+            folded = fold_dense(
+                self.first_dense_1.variables["params"], self.second_local.variables["params"]
+            )
         if blocks == 1 or self.is_initializing():
-            return self._encode(neighborhoods, merged)
-        cut = neighborhoods.reshape(batch, blocks, n // blocks, size, features).swapaxes(0, 1)
+            return self._encode_block(points, folded)
 
-        def step(module: P4DEmbedder, merged, block: jax.Array):
-            return merged, module._encode(block, merged)
+        def step(module: P4DEmbedder, folded, block: jax.Array):
+            return folded, module._encode_block(block, folded)
 
         scan = nn.scan(
             nn.remat(
@@ -214,54 +294,50 @@ class P4DEmbedder(nn.Module):
             variable_broadcast="params",
             split_rngs={"params": False},
         )
-        _, tokens = scan(self, merged, cut)
-        return tokens.swapaxes(0, 1).reshape(batch, n, self.config.width)
+        cut = points.reshape(batch, blocks, num_tubes // blocks, size, features).swapaxes(0, 1)
+        _, tokens = scan(self, folded, cut)
+        return tokens.swapaxes(0, 1).reshape(batch, num_tubes, self.config.width)
 
-    def _merged_layers(self) -> tuple[jax.Array, jax.Array]:
-        """W_h h as one layer on what h is made of: kernel `[w0, w2]`, bias `[w2]`.
+    def _encode_block(
+        self,
+        points: Float[Array, "b m k 4+{self.config.channels}"],
+        folded: Mapping[str, jax.Array] | None,
+    ) -> Float[Array, "b m {self.config.width}"]:
+        """Tokens of a block of tubes.
 
-        h is linear in it, so the two matrices are multiplied once instead of once per point, which
-        saves a sixth of the network.
+        Args:
+          points: the points of each tube.
+          folded: `first_dense_1` and `second_local` as one layer; None to call both.
         """
-        w0 = self.config.widths[0]
-        if self.is_initializing():
-            self.second_local(self.first_dense_1(jnp.zeros((1, w0))))
-        first = self.first_dense_1.variables["params"]
-        second = self.second_local.variables["params"]["kernel"]
-        return first["kernel"] @ second, first["bias"] @ second
-
-    def _encode(self, neighborhoods: jax.Array, merged: tuple[jax.Array, jax.Array]) -> jax.Array:
-        *lead, size, features = neighborhoods.shape
+        batch, num_tubes, size, features = points.shape
         normalize = self.config.normalization == "layer"
         # Two-dimensional operands: XLA's CPU matmul is markedly slower on higher ranks.
-        rows = self.first_dense_0(neighborhoods.reshape(-1, features))
+        rows = self.first_dense_0(points.reshape(-1, features))
         rows = nn.relu(self.first_norm(rows) if normalize else rows)
-        local = self.first_dense_1(rows)
-        kernel, bias = merged
-        largest = ops.neighbor_max(local.reshape(-1, size, local.shape[-1]))
-        pooled = self.second_global(largest) + bias
-        rows = (rows @ kernel).reshape(-1, size, pooled.shape[-1]) + pooled[:, None]
-        rows = rows.reshape(-1, pooled.shape[-1])
+        hidden = self.first_dense_1(rows)
+        largest = ops.neighbor_max(hidden.reshape(-1, size, hidden.shape[-1]))
+        pooled = self.second_global(largest)
+        if folded is None:
+            local = self.second_local(hidden)
+        else:
+            local = rows @ folded["kernel"]
+            pooled = pooled + folded["bias"]  # Once per tube is enough: it is added to each point.
+        rows = local.reshape(-1, size, local.shape[-1]) + pooled[:, None]
+        rows = rows.reshape(-1, local.shape[-1])
         rows = self.out(nn.relu(self.second_norm(rows) if normalize else rows))
         tokens = ops.neighbor_max(rows.reshape(-1, size, self.config.width))
-        return tokens.reshape(*lead, self.config.width)
-
-    def __call__(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Tokens `[B, T', n, D]` and centers `[B, T', n, 3]`; `InputError` on a wrong shape."""
-        check_clip(clip, self.config)
-        neighborhoods, centers = tubes(clip, self.config)
-        batch, anchors, n = centers.shape[:3]
-        tokens = self.encode(neighborhoods.reshape(batch, anchors * n, *neighborhoods.shape[3:]))
-        return tokens.reshape(batch, anchors, n, self.config.width), centers
+        return tokens.reshape(batch, num_tubes, self.config.width)
 
 
-def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DConfig) -> dict:
+def embedder_from_backbone(
+    backbone_variables: Mapping[str, Any], config: P4DConfig
+) -> dict[str, dict[str, ArrayLike]]:
     """Parameters of a `P4DEmbedder` that computes what the backbone's patch embedder computes.
 
-    The stored statistics of both BatchNorms are folded into the Dense layers before them, the rows
-    of the first kernel for x, y, z are multiplied by the radius (this embedder reads displacements
-    in radii), and the new input rows – frame offset, channels – are zero. So on a tube whose three
-    frames hold the same static points the token is the 3D token of those points.
+    The stored statistics of both BatchNorms are folded into the Dense layers before them. The rows
+    of the first kernel for x, y, z are multiplied by the radius because this embedder reads
+    displacements in radii. The new input rows, for frame offset and channels, are zero. So on a
+    tube whose three frames hold the same static points the token is the 3D token of those points.
 
     Args:
       backbone_variables: `{"params", "batch_stats"}` of a `Backbone`.
@@ -275,8 +351,8 @@ def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DCon
     """
     if config.normalization != "none":
         raise InputError(
-            "an embedder copied from the backbone carries the backbone's normalization inside its "
-            f"weights, but the configuration says normalization={config.normalization!r}: "
+            "an embedder copied from the backbone has the backbone's normalization in its weights, "
+            f"but the configuration says normalization={config.normalization!r}: "
             'set normalization="none" (embedder_normalization of a PointATAConfig).'
         )
     try:
@@ -290,7 +366,7 @@ def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DCon
 
     if "reduce_dim" in backbone_variables["params"]:
         raise InputError(
-            "this backbone brings its patch tokens to width by a linear layer after the maximum "
+            "this backbone projects its patch tokens by a linear layer after the maximum "
             "(Point-BERT, ULIP), which a video embedder lacks: start the embedder from stage 1 or "
             'from random weights (embedder_init="random").'
         )
@@ -314,7 +390,7 @@ def embedder_from_backbone(backbone_variables: Mapping[str, Any], config: P4DCon
     if first_kernel.shape[0] != 3:
         raise InputError(
             f"the backbone's patch embedder reads {first_kernel.shape[0]} numbers per point, not "
-            "x, y, z: a video embedder can only start from one that reads coordinates alone."
+            "x, y, z: start the video embedder from a backbone that reads coordinates only."
         )
     new_rows = jnp.zeros((1 + config.channels, widths[0]), first_kernel.dtype)
     return {

@@ -3,9 +3,9 @@
 Architecture of "Masked Autoencoders for Point Cloud Self-supervised Learning" (Pang et al., ECCV
 2022), the trunk that Point-BERT, ReCon and ULIP share: farthest-point groups, a mini-PointNet per
 group, a position MLP whose output is added again at the input of *every* block, pre-norm blocks
-with a bias-free qkv projection and exact GELU, and a final LayerNorm. What the relatives add –
-Point-BERT's narrower embedder, class, image and text tokens, colors, ReCon's blocks – are fields
-of `BackboneConfig`.
+with a bias-free qkv projection and exact GELU, and a final LayerNorm. The additions of these
+relatives (Point-BERT's narrower embedder, class, image and text tokens, colors, ReCon's blocks) are
+fields of `BackboneConfig`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Key
 
 from pointata_jax import ops
 from pointata_jax.errors import InputError
 from pointata_jax.models.blocks import NORM_EPSILON, Block, ReconBlock
+from pointata_jax.models.setting_names import check_setting_names
 
-# PyTorch's 0.1, which Flax counts the other way round (its default is 0.99).
+# PyTorch's 0.1: Flax's momentum is one minus PyTorch's (its default is 0.99).
 BATCH_NORM_MOMENTUM = 0.9
 BLOCKS = ("point_mae", "recon")
 
@@ -32,21 +35,21 @@ class BackboneConfig:
     """Shape of a Point-MAE-family backbone.
 
     Attributes:
-      width: token width D.
+      width: token width d.
       depth: number of transformer blocks.
       num_heads: attention heads; must divide `width`.
       mlp_ratio: hidden width of a block's MLP over `width`.
       embedder_widths: the three hidden widths (w0, w1, w2) of the mini-PointNet.
-      num_groups: patches G that a shape is cut into.
-      group_size: points M in a patch.
+      num_groups: patches that a shape is cut into.
+      group_size: points in a patch.
       decoder_depth: blocks of the reconstruction decoder (pre-training only).
       input_channels: numbers per point that the patch embedder reads.
-      class_token: whether the checkpoint brings a trained class token (Point-BERT and fine-tuned
+      class_token: whether the checkpoint has a trained class token (Point-BERT and fine-tuned
         files do, Point-MAE's pre-training files do not).
       extra_tokens: names of further trained tokens, which follow the class token; ("image",
         "text") in ReCon.
-      embedder_output: width that the mini-PointNet gives out, where a linear layer (`reduce_dim`)
-        brings it to `width`; 256 in Point-BERT and ULIP, None where there is no such layer.
+      embedder_output: output width of the mini-PointNet, where a linear layer (`reduce_dim`)
+        projects it to `width`; 256 in Point-BERT and ULIP, None where there is no such layer.
       block: kind of the encoder's blocks, "point_mae" or "recon" (see `models.blocks`).
     """
 
@@ -100,12 +103,7 @@ class BackboneConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BackboneConfig:
         """Inverse of `to_dict`; `InputError` on a name that is no setting."""
-        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            raise InputError(
-                f"unknown backbone settings {', '.join(unknown)}: remove them, or use the version "
-                "of pointata_jax that wrote them."
-            )
+        check_setting_names(cls, values, "backbone")
         read: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
@@ -127,19 +125,24 @@ PRESETS: dict[str, BackboneConfig] = {
 
 
 def group_points(
-    points: jax.Array, num_groups: int, group_size: int, *, skip_radius_sq: float = 0.0
-) -> tuple[jax.Array, jax.Array]:
-    """Cuts clouds `[..., N, 3(+C)]` into patches around farthest-point centers.
+    points: Float[Array | np.ndarray, "*batch n c"],
+    num_groups: int,
+    group_size: int,
+    *,
+    skip_radius_sq: float = 0.0,
+) -> tuple[
+    Float[Array, "*batch {num_groups} {group_size} c"], Float[Array, "*batch {num_groups} 3"]
+]:
+    """Cuts clouds into patches around farthest-point centers.
 
     Args:
       points: clouds; the first three columns are coordinates (unit sphere).
-      num_groups: patches G.
-      group_size: points M of a patch, the nearest to its center, sorted by distance.
-      skip_radius_sq: see `ops.farthest_point_sample`; 1e-3 repeats the CUDA kernel's rule.
+      num_groups: patches m of a cloud.
+      group_size: points k of a patch, the nearest to its center, sorted by distance.
+      skip_radius_sq: see `ops.farthest_point_sample`; 1e-3 gives the CUDA kernel's rule.
 
     Returns:
-      Neighborhoods `[..., G, M, 3(+C)]`, coordinates relative to the center, and centers
-      `[..., G, 3]`.
+      Patches, with coordinates relative to the center, and centers.
     """
     xyz = points[..., :3]
     chosen = ops.farthest_point_sample(xyz, num_groups, skip_radius_sq=skip_radius_sq)
@@ -150,12 +153,26 @@ def group_points(
 
 
 class PatchEmbedder(nn.Module):
-    """Mini-PointNet: one token per patch, `[..., G, M, C] -> [..., G, embedder_output or D]`."""
+    """Mini-PointNet: one token per patch, of width `embedder_output`, or `width` without it.
+
+    Attributes:
+      config: shape of the backbone.
+    """
 
     config: BackboneConfig
 
     @nn.compact
-    def __call__(self, patches: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self,
+        patches: Float[Array, "*batch m k {self.config.input_channels}"],
+        train: bool = False,
+    ) -> Float[Array, "*batch m d"]:
+        """Tokens of patches.
+
+        Args:
+          patches: points relative to their center.
+          train: whether BatchNorm uses batch statistics.
+        """
         w0, w1, w2 = self.config.embedder_widths
         *lead, size, channels = patches.shape
 
@@ -181,12 +198,17 @@ class PatchEmbedder(nn.Module):
 
 
 class PositionMLP(nn.Module):
-    """Position embedding of centers, `[..., 3] -> [..., D]`."""
+    """Position embedding of centers.
+
+    Attributes:
+      width: token width d.
+    """
 
     width: int
 
     @nn.compact
-    def __call__(self, centers: jax.Array) -> jax.Array:
+    def __call__(self, centers: Float[Array, "*batch 3"]) -> Float[Array, "*batch {self.width}"]:
+        """Embeds coordinates."""
         hidden = nn.gelu(nn.Dense(128, name="dense_0")(centers), approximate=False)
         return nn.Dense(self.width, name="dense_1")(hidden)
 
@@ -194,14 +216,18 @@ class PositionMLP(nn.Module):
 class Backbone(nn.Module):
     """Point-MAE's encoder: patches, tokens, blocks, final norm.
 
-    Sub-modules are attributes (`embedder`, `position`, `blocks`, `norm`), so that a video model can
-    hold a `Backbone` and call its parts with its own layers in between; parts that are never
-    called leave no parameters, and the names of the others stay those of the backbone file.
+    Submodules are attributes (`embedder`, `position`, `blocks`, `norm`), so that a video model can
+    hold a `Backbone` and call its parts with other layers in between. Parts that are never called
+    make no parameters, and the names of the others stay those of the backbone file.
+
+    Attributes:
+      config: shape of the backbone.
     """
 
     config: BackboneConfig
 
     def setup(self):
+        """Creates the submodules."""
         cfg = self.config
         self.embedder = PatchEmbedder(cfg)
         if cfg.embedder_output is not None:
@@ -222,13 +248,32 @@ class Backbone(nn.Module):
             for name in cfg.global_tokens
         ]
 
-    def tokens(self, patches: jax.Array, train: bool = False) -> jax.Array:
-        """Tokens `[..., G, D]` of patches `[..., G, M, C]`."""
+    def tokens(
+        self,
+        patches: Float[Array, "*batch m k {self.config.input_channels}"],
+        train: bool = False,
+    ) -> Float[Array, "*batch m {self.config.width}"]:
+        """Tokens of patches; `train` sets BatchNorm to batch statistics."""
         tokens = self.embedder(patches, train)
         return tokens if self.config.embedder_output is None else self.reduce_dim(tokens)
 
-    def embed(self, points: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """Tokens `[..., G, D]` before the blocks, and their centers `[..., G, 3]`."""
+    def embed(
+        self,
+        points: Float[Array | np.ndarray, "*batch n {self.config.input_channels}"],
+        train: bool = False,
+    ) -> tuple[
+        Float[Array, "*batch {self.config.num_groups} {self.config.width}"],
+        Float[Array, "*batch {self.config.num_groups} 3"],
+    ]:
+        """Tokens of clouds before the blocks, and their centers.
+
+        Args:
+          points: clouds in the unit sphere; coordinates come first.
+          train: whether BatchNorm uses batch statistics.
+
+        Raises:
+          InputError: another number of columns than `input_channels`.
+        """
         cfg = self.config
         if points.shape[-1] != cfg.input_channels:
             raise InputError(
@@ -239,8 +284,16 @@ class Backbone(nn.Module):
         patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
         return self.tokens(patches, train), centers
 
-    def global_rows(self, batch: int) -> tuple[jax.Array, jax.Array] | None:
-        """Global tokens and their positions, each `[batch, p, D]`; None where there are none."""
+    def global_rows(
+        self, batch: int
+    ) -> (
+        tuple[
+            Float[Array, "{batch} globals {self.config.width}"],
+            Float[Array, "{batch} globals {self.config.width}"],
+        ]
+        | None
+    ):
+        """Global tokens and their positions, repeated `batch` times; None where there are none."""
         if not self.config.global_tokens:
             return None
         shape = (batch, len(self.global_vectors), self.config.width)
@@ -248,10 +301,14 @@ class Backbone(nn.Module):
         tokens, positions = (jnp.broadcast_to(stacked, shape) for stacked in rows)
         return tokens, positions
 
-    def encode(self, tokens: jax.Array, centers: jax.Array) -> jax.Array:
-        """Blocks and final norm on tokens `[b, n, D]` at centers `[b, n, 3]`.
+    def encode(
+        self, tokens: Float[Array, "b m {self.config.width}"], centers: Float[Array, "b m 3"]
+    ) -> Float[Array, "b {len(self.config.global_tokens)}+m {self.config.width}"]:
+        """Applies blocks and final norm; global tokens (class, image, text) come first.
 
-        The p global tokens (class, image, text) come first in the result: `[b, p + n, D]`.
+        Args:
+          tokens: tokens of the patches.
+          centers: their places.
         """
         position = self.position(centers)
         rows = self.global_rows(tokens.shape[0])
@@ -262,8 +319,17 @@ class Backbone(nn.Module):
             tokens = block(tokens + position)
         return self.norm(tokens)
 
-    def __call__(self, points: jax.Array, train: bool = False) -> jax.Array:
-        """Final tokens `[..., p + G, D]` of clouds `[..., N, 3(+C)]` in the unit sphere."""
+    def __call__(
+        self,
+        points: Float[Array | np.ndarray, "*batch n {self.config.input_channels}"],
+        train: bool = False,
+    ) -> Float[Array, "*batch tokens {self.config.width}"]:
+        """Final tokens of clouds, global tokens (class, image, text) first.
+
+        Args:
+          points: clouds in the unit sphere; coordinates come first.
+          train: whether BatchNorm uses batch statistics.
+        """
         tokens, centers = self.embed(points, train)
         lead = tokens.shape[:-2]
         flat = self.encode(
@@ -272,17 +338,22 @@ class Backbone(nn.Module):
         return flat.reshape(*lead, *flat.shape[-2:])
 
 
-def pooled_features(tokens: jax.Array) -> jax.Array:
-    """One vector per cloud, `[..., G, D] -> [..., 2D]`: mean and maximum over the tokens."""
+def pooled_features(tokens: Float[Array, "*batch m d"]) -> Float[Array, "*batch 2*d"]:
+    """One vector per cloud: mean and maximum over its tokens."""
     return jnp.concatenate([tokens.mean(-2), tokens.max(-2)], axis=-1)
 
 
 class MaskedAutoencoder(nn.Module):
-    """Point-MAE pre-training: reconstructs the masked patches from the visible ones."""
+    """Point-MAE pre-training: reconstructs the masked patches from the visible ones.
+
+    Attributes:
+      config: shape of the backbone and its decoder.
+    """
 
     config: BackboneConfig
 
     def setup(self):
+        """Creates the submodules."""
         cfg = self.config
         self.backbone = Backbone(cfg)
         self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (cfg.width,))
@@ -293,23 +364,29 @@ class MaskedAutoencoder(nn.Module):
         self.increase_dim = nn.Dense(3 * cfg.group_size)
 
     def __call__(
-        self, points: jax.Array, mask: jax.Array, num_masked: int, train: bool = False
+        self,
+        points: Float[Array | np.ndarray, "b n {self.config.input_channels}"],
+        mask: Bool[Array | np.ndarray, "b {self.config.num_groups}"],
+        num_masked: int,
+        train: bool = False,
     ) -> dict[str, jax.Array]:
-        """Encodes the visible patches and rebuilds the masked ones.
+        """Encodes the visible patches and reconstructs the masked ones.
 
         Args:
-          points: `[B, N, 3]` in the unit sphere.
-          mask: bool `[B, G]`, True where a patch is hidden; exactly `num_masked` per row.
-          num_masked: static number of hidden patches.
+          points: clouds in the unit sphere.
+          mask: True where a patch is masked; exactly `num_masked` per row.
+          num_masked: static number of masked patches.
           train: whether the patch embedder's BatchNorm uses batch statistics.
 
         Returns:
-          `visible` tokens after the encoder `[B, G - m, D]`, `decoded` tokens `[B, m, D]`,
-          `rebuilt` and `target` patches `[B, m, M, 3]` relative to their centers.
+          "visible": tokens of the visible patches after the encoder,
+          `[b, num_groups - num_masked, d]`; "decoded": tokens of the masked patches,
+          `[b, num_masked, d]`; "rebuilt" and "target": points of the masked patches relative to
+          their centers, `[b, num_masked, group_size, 3]`.
         """
         cfg = self.config
         patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
-        # A stable sort keeps the patches' order on both sides of the mask.
+        # A stable sort keeps the order among visible and among masked patches.
         order = jnp.argsort(mask, axis=1, stable=True)
         num_visible = cfg.num_groups - num_masked
         patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
@@ -317,7 +394,7 @@ class MaskedAutoencoder(nn.Module):
         visible = self.backbone.encode(
             self.backbone.tokens(patches[:, :num_visible], train), centers[:, :num_visible]
         )
-        # The decoder never sees the global tokens (class, image, text).
+        # The decoder does not read the global tokens (class, image, text).
         visible = visible[:, len(cfg.global_tokens) :]
         hidden = jnp.broadcast_to(self.mask_token, (points.shape[0], num_masked, cfg.width))
         x = jnp.concatenate([visible, hidden], axis=1)
@@ -334,15 +411,20 @@ class MaskedAutoencoder(nn.Module):
         }
 
 
-def random_mask(key: jax.Array, batch: int, num_groups: int, num_masked: int) -> jax.Array:
-    """Bool `[batch, num_groups]` with exactly `num_masked` True values in each row."""
+def random_mask(
+    key: Key[Array, ""], batch: int, num_groups: int, num_masked: int
+) -> Bool[Array, "{batch} {num_groups}"]:
+    """Random mask with exactly `num_masked` True values in each row."""
     rank = jnp.argsort(jnp.argsort(jax.random.uniform(key, (batch, num_groups)), axis=1), axis=1)
     return rank < num_masked
 
 
-def chamfer_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Mean squared Chamfer distance between point sets `[..., n, 3]` and `[..., m, 3]`, averaged
-    over all leading axes (both directions added, as in Point-MAE's ChamferL2).
+def chamfer_distance(
+    a: Float[Array, "*batch n 3"], b: Float[Array, "*batch m 3"]
+) -> Float[Array, ""]:
+    """Mean squared Chamfer distance between point sets, averaged over all leading axes.
+
+    Both directions are added, as in Point-MAE's ChamferL2.
     """
     squared = jnp.square(a[..., :, None, :] - b[..., None, :, :]).sum(-1)
     return squared.min(-1).mean() + squared.min(-2).mean()

@@ -2,8 +2,8 @@
 
 The model is a reconstruction from the published abstract and captions of the method: P4D embedder,
 a point-video adapter in every block, a spatial-context encoder shared by the blocks, a task head.
-Time is folded into the batch, so the frozen blocks see one frame at a time, exactly as in
-pre-training; whatever crosses frames goes through the tubes and the point-video adapters.
+Time is folded into the batch, so the frozen blocks process one frame at a time, as in pre-training.
+Only the tubes and the point-video adapters pass information between frames.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from pointata_jax.errors import InputError
 from pointata_jax.models.adapters import (
@@ -30,31 +32,32 @@ from pointata_jax.models.heads import (
 )
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
 from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
+from pointata_jax.models.setting_names import check_setting_names
 
 KINDS = ("clip", "frame", "point")
 
 
 @dataclasses.dataclass(frozen=True)
 class PointATAConfig:
-    """Everything that shapes a `PointATA`.
+    """Architecture of a `PointATA`.
 
     Attributes:
       backbone: the frozen 3D backbone.
       num_classes: classes of the task.
       kind: what gets a label: a "clip" (action recognition), a "frame" (action segmentation) or a
         "point" (semantic segmentation).
-      channels: extra channels C of a point besides x, y, z.
-      num_anchors: anchor frames T' of a clip, ceil(T / anchor_stride).
-      anchor_stride: every how many frames an anchor is placed.
-      num_centers: tokens n per anchor frame.
+      channels: extra channels of a point besides x, y, z.
+      num_anchors: anchor frames of a clip, ceil(frames / anchor_stride).
+      anchor_stride: frames from one anchor frame to the next.
+      num_centers: tokens m of each anchor frame.
       neighbors: points k per center from each of the three frames of a tube.
       radius: radius of a tube in units of the normalized clip.
       embedder_normalization: "layer", or "none" for an embedder copied from the backbone, which
         also has the hidden widths of the backbone's (see `p4d`).
-      bottleneck: inner width r of the point-video adapters.
+      bottleneck: inner width of the point-video adapters.
       sce_bottleneck: inner width of the spatial-context encoder.
-      sce_neighbors: neighboring tokens that it looks at.
-      pva_dilations: distances in anchor frames, cycled over the blocks; (1, 2, 4, 8) for clips
+      sce_neighbors: neighboring tokens that the spatial-context encoder reads.
+      pva_dilations: distances in anchor frames, cycled over the blocks. Use (1, 2, 4, 8) for clips
         longer than about 25 anchor frames, which kernel 3 in 12 blocks cannot span.
       adapter_scale: factor on the branch of every point-video adapter.
       adapter_dropout: rate inside the adapters.
@@ -102,15 +105,15 @@ class PointATAConfig:
                 f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
                 f"but num_centers={self.num_centers}: lower sce_neighbors or set use_sce=False."
             )
-        _ = self.p4d  # Its own checks.
+        _ = self.p4d  # Runs the checks of P4DConfig.
 
     @property
     def p4d(self) -> P4DConfig:
         """The configuration of the video embedder.
 
         A copied embedder has the hidden widths of the backbone's. A new one has a sixth, a third
-        and two thirds of the token width, as the preset tiny has anyway: at Point-MAE's own widths,
-        twice these, embedding a tube costs as much as four blocks.
+        and two thirds of the token width, which are also the widths of the preset tiny. At
+        Point-MAE's widths, twice these, embedding a tube costs as much as four blocks.
         """
         width = self.backbone.width
         copied = self.embedder_normalization == "none"
@@ -136,12 +139,7 @@ class PointATAConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PointATAConfig:
         """Inverse of `to_dict`; `InputError` on a name that is no setting."""
-        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            raise InputError(
-                f"unknown model settings {', '.join(unknown)}: remove them, or use the version of "
-                "pointata_jax that wrote them."
-            )
+        check_setting_names(cls, values, "model")
         values = dict(values)
         if "backbone" in values:
             values["backbone"] = BackboneConfig.from_dict(values["backbone"])
@@ -151,17 +149,21 @@ class PointATAConfig:
 
 
 class PointATA(nn.Module):
-    """The adapted model: clip `[B, T, N, 3+C]` to logits `[B, (T, (N,)) classes]`.
+    """The adapted model: logits of a clip, of its frames or of its points.
 
     Parameters: "backbone" (position MLP, blocks and norm under the names of the backbone file),
     "embedder", "pva_0" …, "sce", "sce_gates", "temporal_embedding", "head". BatchNorm statistics
     exist under "head" only. Clips must be normalized: one center and one scale per clip, so that
     the clip fits the unit sphere that the position MLP was trained on.
+
+    Attributes:
+      config: architecture.
     """
 
     config: PointATAConfig
 
     def setup(self):
+        """Creates the submodules."""
         cfg = self.config
         depth, width = cfg.backbone.depth, cfg.backbone.width
         zeros = nn.initializers.zeros
@@ -187,16 +189,22 @@ class PointATA(nn.Module):
                 cfg.num_classes, cfg.anchor_stride, cfg.radius, *size
             )
 
-    def __call__(self, clip: jax.Array, train: bool = False) -> jax.Array:
-        """Logits: `[B, classes]` of a clip, `[B, T, classes]` of frames, `[B, T, N, classes]`.
+    def __call__(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"], train: bool = False
+    ) -> (
+        Float[Array, "b {self.config.num_classes}"]
+        | Float[Array, "b t {self.config.num_classes}"]
+        | Float[Array, "b t n {self.config.num_classes}"]
+    ):
+        """Logits of each clip, frame or point, by the configuration's `kind`.
 
         Args:
-          clip: `[B, T, N, 3+C]`.
-          train: dropout on (key "dropout") and head BatchNorm on batch statistics, which are then
-            updated in the collection "batch_stats".
+          clip: normalized clips.
+          train: whether dropout is on (key "dropout") and the head's BatchNorm uses batch
+            statistics, which then update the collection "batch_stats".
 
         Raises:
-          InputError: if the clip's shape does not fit the configuration.
+          InputError: the clip's shape does not fit the configuration.
         """
         head: Any = self.head
         if self.config.kind == "clip":
@@ -204,16 +212,25 @@ class PointATA(nn.Module):
         if self.config.kind == "frame":
             return head(self.features(clip, train), clip.shape[1], train)
         levels, centers = self._levels(clip, self._head_levels, train)
-        return head(levels, centers, clip, train)
+        return head(levels, centers, jnp.asarray(clip), train)
 
     @property
     def _head_levels(self) -> tuple[int, ...]:
-        """Blocks whose tokens a point's label is read from: after each third of the backbone."""
+        """Indices of the blocks whose tokens a point's head reads: the last of each third."""
         depth = self.config.backbone.depth
         return tuple(sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)}))
 
-    def tokens(self, clip: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Embedder only: tokens `[B, T', n, D]` and centers `[B, T', n, 3]`."""
+    def tokens(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"]
+    ) -> tuple[
+        Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"],
+        Float[Array, "b {self.config.num_anchors} m 3"],
+    ]:
+        """Tokens and centers from the embedder alone.
+
+        Raises:
+          InputError: the clip's shape does not fit the configuration.
+        """
         tokens, centers = self.embedder(clip)
         if tokens.shape[1] != self.config.num_anchors:
             raise InputError(
@@ -223,19 +240,26 @@ class PointATA(nn.Module):
             )
         return tokens, centers
 
-    def features(self, clip: jax.Array, train: bool = False) -> jax.Array:
-        """Tokens `[B, T', n, D]` after the adapted backbone and its final norm."""
+    def features(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"], train: bool = False
+    ) -> Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"]:
+        """Tokens after the adapted backbone and its final norm.
+
+        Args:
+          clip: normalized clips.
+          train: whether dropout is on.
+        """
         return self._levels(clip, (self.config.backbone.depth - 1,), train)[0][0]
 
     def _levels(
-        self, clip: jax.Array, blocks: tuple[int, ...], train: bool
+        self, clip: jax.Array | np.ndarray, blocks: tuple[int, ...], train: bool
     ) -> tuple[list[jax.Array], jax.Array]:
         """Tokens after each of `blocks`, all through the final norm, and the centers."""
         cfg = self.config
         x, centers = self.tokens(clip)
         x = x + self.temporal_embedding[:, None]
         position = self.backbone.position(centers)
-        # Tables once per clip; every block reads the one of its dilation.
+        # One table per dilation, computed once per clip.
         tables = {}
         if cfg.use_pva:
             tables = {d: temporal_correspondence(centers, d) for d in sorted(set(self.dilations))}
@@ -253,7 +277,7 @@ class PointATA(nn.Module):
             block = model.backbone.blocks[index]
             if rows is None or global_rows is None:
                 return block(_fold(x)).reshape(x.shape), None
-            # Global tokens run beside every frame's own; adapters work on tokens with a center.
+            # Global tokens join each frame's tokens here: adapters need tokens with a center.
             out = block(jnp.concatenate([rows + global_rows[1], _fold(x)], axis=1))
             return out[:, rows.shape[1] :].reshape(x.shape), out[:, : rows.shape[1]]
 
@@ -267,17 +291,19 @@ class PointATA(nn.Module):
                 levels.append(self.backbone.norm(x))
         return levels, centers
 
-    def frozen_features(self, clip: jax.Array) -> jax.Array:
-        """`features` of the bare frozen backbone on the same tokens: no adapters, no time.
+    def frozen_features(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"]
+    ) -> Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"]:
+        """Tokens after the frozen backbone alone, without adapters and temporal embedding.
 
-        An untrained `features` equals this bit for bit (to rounding, where the backbone has global
-        tokens).
+        `features` of an untrained model equals this bit for bit, or up to rounding where the
+        backbone has global tokens.
         """
         tokens, centers = self.tokens(clip)
         final = self.backbone.encode(_fold(tokens), _fold(centers))
         return final[:, len(self.config.backbone.global_tokens) :].reshape(tokens.shape)
 
 
-def _fold(x: jax.Array) -> jax.Array:
-    """Time into the batch, `[B, T', n, C] -> [B·T', n, C]`."""
+def _fold(x: Float[Array, "b anchors m c"]) -> Float[Array, "b*anchors m c"]:
+    """Joins the axes of batch and anchor frames."""
     return x.reshape(-1, *x.shape[-2:])

@@ -12,8 +12,8 @@ from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 
 PARTS = ("backbone", "embedder", "pva", "sce", "temporal", "head")
-# Parts that train, by tuning. `scratch` differs from `full`, and `adapter` from `pointata`, by the
-# start and not by the parts.
+# Parts that train, by tuning. `scratch` trains the same parts as `full`, and `adapter` the same as
+# `pointata`; they differ in the initial parameters.
 TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
     "pointata": PARTS[1:],
     "adapter": PARTS[1:],
@@ -24,9 +24,10 @@ TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 def backbone_size(config: BackboneConfig) -> int:
-    """Parameters of the whole 3D backbone with its patch embedder: the usual denominator.
+    """Number of parameters of the whole 3D backbone with its patch embedder.
 
-    A `PointATA` replaces the patch embedder and holds the rest.
+    Shares of trained parameters usually refer to it. A `PointATA` replaces the patch embedder and
+    contains the rest.
     """
     points = max(config.num_groups, config.group_size)
     cloud = jax.ShapeDtypeStruct((1, points, config.input_channels), jnp.float32)
@@ -35,11 +36,11 @@ def backbone_size(config: BackboneConfig) -> int:
 
 
 def parameter_counts(model: PointATAConfig | Mapping[str, Any]) -> dict[str, int]:
-    """Parameters of each of `PARTS`, in the tree of a `PointATA`.
+    """Number of parameters of each of `PARTS`.
 
     Args:
-      model: a configuration (nothing is computed or allocated), or variables `{"params": …}` or
-        the parameters themselves, whole or a part of them.
+      model: a configuration (nothing is computed or allocated), or variables `{"params": …}` of a
+        `PointATA`, or its parameters, all or some of them.
     """
     if isinstance(model, PointATAConfig):
         frames = (model.num_anchors - 1) * model.anchor_stride + 1

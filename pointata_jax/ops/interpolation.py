@@ -1,12 +1,11 @@
-"""Features carried from few points to many."""
+"""Interpolation of features from few points to many."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Num, Real
 
 from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_points, common_axes
@@ -16,13 +15,13 @@ EPSILON = 1e-8
 
 
 def three_nn_interpolate(
-    targets: ArrayLike,
-    sources: ArrayLike,
-    features: ArrayLike,
+    targets: Real[ArrayLike, "*#batch n 3"],
+    sources: Real[ArrayLike, "*#batch m 3"],
+    features: Num[ArrayLike, "*#batch m c"],
     *,
     distance: Literal["euclidean", "squared"] = "euclidean",
-    valid: ArrayLike | None = None,
-) -> jax.Array:
+    valid: Bool[ArrayLike, "*#batch m"] | None = None,
+) -> Num[Array, "*batch n c"]:
     """Interpolate features at `targets` from the three nearest `sources`, by inverse distance.
 
     The weights are `1 / (d + 1e-8)`, normalized over the three (PointNet++ feature propagation).
@@ -30,15 +29,15 @@ def three_nn_interpolate(
     derivative is taken as zero.
 
     Args:
-      targets: `[..., N, 3]`.
-      sources: `[..., n, 3]` with n >= 3, in the unit of `targets`.
-      features: `[..., n, C]`.
+      targets: the points that get features.
+      sources: the points that have them, m >= 3, in the unit of `targets`.
+      features: one row for each source.
       distance: "euclidean" weighs by the distance (pointnet2_ops), "squared" by its square (the
         part segmentation of Point-BERT and Point-MAE).
-      valid: bool `[..., n]`, the sources that may be read, as in `knn`; None for all.
+      valid: the sources that may be read, as in `knn`; None for all.
 
     Returns:
-      `[..., N, C]`, in the type of `features`.
+      One row for each target, in the type of `features`.
 
     Raises:
       InputError: wrong shapes, fewer than three sources, or an unknown distance.

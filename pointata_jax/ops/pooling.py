@@ -1,4 +1,4 @@
-"""Maximum over neighbors, with a backward pass that needs their places alone."""
+"""Maximum over neighbors, with a backward pass that needs only the places of the maxima."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
 
 PLACES = "places of the maxima over neighbors"
 """Name under which `neighbor_max` keeps its result and the places of the maxima.
 
-`jax.checkpoint_policies.save_only_these_names(PLACES)` recomputes everything but the layers whose
-only use is the maximum.
+With `jax.checkpoint_policies.save_only_these_names(PLACES)` the backward pass recomputes everything
+except layers whose output goes into the maximum alone.
 """
 
 
-def neighbor_max(features: jax.Array) -> jax.Array:
-    """Maximum over the neighbors of features, `[..., K, C] -> [..., C]`.
+def neighbor_max(features: Float[Array, "*batch k c"]) -> Float[Array, "*batch c"]:
+    """Maximum of features over the neighbors.
 
-    The gradient goes to the first of equal neighbors, where `jnp.max` splits it between them; for
-    neighbors that are repeats of one point that is the same. `jnp.max` keeps all features for the
-    backward pass and compares them again, which takes a CPU several times as long.
+    The gradient goes to the first of equal neighbors; `jnp.max` splits it between them. For
+    neighbors that are repeats of one point the result is the same. `jnp.max` keeps all features for
+    the backward pass and compares them again, which takes a CPU several times as long.
     """
     return _max(features, features.shape[-2])
 

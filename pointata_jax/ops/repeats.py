@@ -6,32 +6,32 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Shaped
 
 from pointata_jax.errors import InputError
 
 
-def repeated_points(points: ArrayLike) -> jax.Array:
-    """Whether an equal point has a lower index, bool `[..., N]`; false for the first of equals.
+def repeated_points(points: Shaped[ArrayLike, "*batch n c"]) -> Bool[Array, "*batch n"]:
+    """Whether an equal point has a lower index; false for the first of equal points.
 
-    A sparse frame that was filled up to N by drawing its points again holds many copies. They say
-    nothing new and take the places of different neighbors: `valid=~repeated_points(points)` of
-    `ball_query` and `knn` passes them over. Carries no gradient.
+    A sparse frame that was filled up to n points by drawing its points again holds many copies.
+    They carry no information and take the places of different neighbors. `ball_query` and `knn`
+    skip them with `valid=~repeated_points(points)`. Carries no gradient.
 
     Args:
-      points: `[..., N, C]`; points are equal where all C values are (0 equals -0, NaN nothing).
+      points: points are equal where all c values are (0 equals -0, NaN equals nothing).
 
     Raises:
       InputError: fewer than two axes.
     """
     cloud = jnp.asarray(points)
     if cloud.ndim < 2:
-        raise InputError(f"points must have shape [..., N, C], got {cloud.shape}.")
+        raise InputError(f"points must have shape [..., n, c], got {cloud.shape}.")
     return _repeated(cloud)
 
 
 @jax.jit
-def _repeated(points: jax.Array) -> jax.Array:
+def _repeated(points: Shaped[Array, "*batch n c"]) -> Bool[Array, "*batch n"]:
     lead, count = points.shape[:-2], points.shape[-2]
     rows = jax.lax.stop_gradient(points).reshape(-1, count, points.shape[-1])
     values = [rows[..., column] for column in range(rows.shape[-1])]

@@ -6,7 +6,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jaxtyping import Array, ArrayLike, Float, Int, Int32, Real
 
 from pointata_jax.errors import InputError
 from pointata_jax.ops.checks import as_count, as_points
@@ -14,31 +14,28 @@ from pointata_jax.ops.selection import argmax
 
 
 def farthest_point_sample(
-    points: ArrayLike,
+    points: Real[ArrayLike, "*batch n 3"],
     num_samples: int,
     *,
     skip_radius_sq: float = 0.0,
-    start: ArrayLike | None = None,
-) -> jax.Array:
+    start: Int[ArrayLike, "*batch"] | None = None,
+) -> Int32[Array, "*batch {num_samples}"]:
     """Indices of points, each the farthest from all those chosen before it.
 
     Among equally far points the lowest index is taken, so once every distinct position is used up
     (duplicated points) index 0 is repeated. Carries no gradient.
 
     Args:
-      points: `[..., N, 3]`, in any unit.
-      num_samples: n, a Python integer, at most N.
-      skip_radius_sq: in squared units of `points`. 0 skips nothing. With 1e-3 the rule of the CUDA
-        kernel in pointnet2_ops, on which most published checkpoints were trained: a point with
-        squared norm at most this value is never selected, except as the first; if all are
-        skipped, index 0 is repeated. Clouds normalized around the origin lose their middle to it.
-      start: int `[...]`, the first index of each cloud; None is index 0.
-
-    Returns:
-      int32 `[..., n]`.
+      points: in any unit.
+      num_samples: a Python integer, at most n.
+      skip_radius_sq: in squared units of `points`. 0 skips nothing. A point with squared norm at
+        most this value is never selected, except as the first; if all are skipped, index 0 is
+        repeated. 1e-3 gives the rule of the CUDA kernel in pointnet2_ops, on which most published
+        checkpoints were trained. With it, clouds normalized around the origin lose their middle.
+      start: the first index of each cloud; None is index 0.
 
     Raises:
-      InputError: wrong shape, or N < n.
+      InputError: wrong shape, or n < num_samples.
     """
     cloud = as_points(points, "points")
     lead, count = cloud.shape[:-2], cloud.shape[-2]
@@ -54,8 +51,11 @@ def farthest_point_sample(
 
 @functools.partial(jax.jit, static_argnames=("num_samples", "skip_radius_sq"))
 def _sample(
-    points: jax.Array, start: jax.Array, num_samples: int, skip_radius_sq: float
-) -> jax.Array:
+    points: Float[Array, "*batch n 3"],
+    start: Int[Array, "*batch"],
+    num_samples: int,
+    skip_radius_sq: float,
+) -> Int32[Array, "*batch {num_samples}"]:
     lead = points.shape[:-2]
     # One contiguous [clouds, N] plane for each axis: with the sum over axes written out, XLA fuses
     # distance, minimum and arg-max into one pass; a reduction over a last axis of 3 is 10x slower.

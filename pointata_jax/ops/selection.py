@@ -1,4 +1,4 @@
-"""Selection along the last axis, in the forms that XLA compiles well."""
+"""Largest values along the last axis, in forms that XLA compiles to fast code."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Int32, Real
 
 
-def argmax(values: jax.Array) -> jax.Array:
-    """Index of the largest value along the last axis, the lowest among equals; int32 `[...]`.
+def argmax(values: Real[Array, "*batch n"]) -> Int32[Array, "*batch"]:
+    """Index of the largest value along the last axis, the lowest among equals.
 
-    On a CPU a reduction over pairs of value and index runs on scalars; the maximum, and then the
-    lowest index that reaches it, run on vectors and take a tenth of the time.
+    On a CPU a reduction over pairs of value and index runs on scalars. Two reductions, the maximum
+    and then the lowest index that reaches it, run on vectors and take a tenth of the time.
     """
 
     def two_passes(values):
@@ -31,14 +32,17 @@ def argmax(values: jax.Array) -> jax.Array:
     return jax.lax.platform_dependent(values, cpu=two_passes, default=one_pass)
 
 
-def top_k(values: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """The k largest values along the last axis and their int32 indices, equals by the lower index.
+def top_k(
+    values: Real[Array, "*batch n"], k: int
+) -> tuple[Real[Array, "*batch {k}"], Int32[Array, "*batch {k}"]]:
+    """The k largest values along the last axis and their indices, equals by the lower index.
 
-    `jax.lax.top_k`, with two traps of XLA taken out: where the leading axes are split over devices
-    it gathers all values on every device; and it sorts all N when a caller slices the result.
+    Does what `jax.lax.top_k` does and avoids two costs of it under XLA: it gathers all values on
+    every device where the leading axes are split over devices, and it sorts all n values when a
+    caller slices the result.
     """
 
-    # custom_partitioning knows no vmap: a mapped axis becomes one more leading axis.
+    # custom_partitioning has no rule for vmap: a mapped axis becomes one more leading axis.
     @custom_vmap
     def largest(values):
         return _split_top_k(values, k)
@@ -48,8 +52,8 @@ def top_k(values: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
         del axis_size, in_batched
         return top_k(values, k), (True, True)
 
-    # Barriers, or a slice of the result merges with the slice that makes k of N. One for each: a
-    # barrier around the pair aborts XLA's CPU compiler (jaxlib 0.10.2) under sharding.
+    # Without barriers a slice of the result merges with the slice to k values inside top_k. There
+    # are two because one around the pair aborts XLA's CPU compiler (jaxlib 0.10.2) under sharding.
     value, index = largest(values)
     return jax.lax.optimization_barrier(value), jax.lax.optimization_barrier(index)
 

@@ -11,6 +11,7 @@ from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.models.pointata import PointATAConfig
+from pointata_jax.models.setting_names import check_setting_names
 
 
 def _check_positive(settings: Any, *names: str) -> None:
@@ -192,10 +193,5 @@ class TaskConfig:
 
 
 def _from_json(cls: type, values: Mapping[str, Any]) -> Any:
-    unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-    if unknown:
-        raise InputError(
-            f"unknown settings {', '.join(unknown)} of {cls.__name__}: remove them, or use the "
-            "version of pointata_jax that wrote them."
-        )
+    check_setting_names(cls, values, cls.__name__)
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

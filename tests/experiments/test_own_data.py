@@ -205,7 +205,7 @@ def test_own_columns_become_channels(place, tmp_path):
     assert predictor.predict(named) == by_position
     with pytest.raises(InputError, match="no extra channel 'color'.*'intensity', 'ring'"):
         run(place, data, tmp_path / "other", channels="color")
-    with pytest.raises(InputError, match="name one of them twice"):
+    with pytest.raises(InputError, match="contain a name twice"):
         run(place, data, tmp_path / "other", channels="ring,ring")
 
 

@@ -122,8 +122,8 @@ def test_spatial_context_encoder_equals_its_formula():
 
 
 def test_dropout_works_only_in_training():
-    x, centers = inputs(4)
-    table = temporal_correspondence(jnp.asarray(centers))
+    x, centers = map(jnp.asarray, inputs(4))
+    table = temporal_correspondence(centers)
     model = PointVideoAdapter(RANK, dropout=0.5)
     params = randomized(jax.jit(model.init)(jax.random.key(0), x, table)["params"])
 

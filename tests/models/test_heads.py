@@ -76,7 +76,7 @@ def test_a_frame_is_labeled_by_its_own_tokens():
 
 
 def numpy_interpolated(xyz, centers, values):
-    """Inverse distances of the three nearest centers, written as the definition reads."""
+    """Interpolation by the inverse distances of the three nearest centers, by its definition."""
     result = np.empty((len(xyz), values.shape[1]))
     for i, point in enumerate(xyz):
         distance = np.linalg.norm(centers - point, axis=1)

@@ -26,7 +26,7 @@ def random_clip(seed: int = 0, frames: int = 5, points: int = 14, channels: int 
 
 
 def perturbed(tree, seed: int = 0):
-    """Initial parameters with zeros (biases) and ones (scales) made telling."""
+    """Initial parameters plus noise, so that no bias is zero and no scale is one."""
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda x: x + 0.3 * rng.normal(size=x.shape).astype(np.float32), tree)
 
@@ -36,7 +36,7 @@ def backbone_variables():
 
 
 def numpy_tubes(frames: np.ndarray, config: P4DConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Tubes and centers of one clip, written as the definitions read."""
+    """Tubes and centers of one clip, by their definitions."""
     all_tubes, all_centers = [], []
     for anchor in range(0, len(frames), config.anchor_stride):
         xyz = frames[anchor, :, :3]
@@ -84,7 +84,7 @@ def numpy_encode(tubes: np.ndarray, params) -> np.ndarray:
 
 def test_equals_the_formulas_in_numpy():
     clip = random_clip()
-    # One far-away point in an otherwise normal frame: an anchor there finds empty balls beside it.
+    # One point far from the others: a tube around it finds empty balls in the frames beside it.
     clip[:, 2, 0, :3] = (5.0, -4.0, 3.0)
     model = P4DEmbedder(CONFIG)
     params = perturbed(jax.jit(model.init)(jax.random.key(0), clip)["params"])
@@ -161,7 +161,7 @@ def test_order_of_points_does_not_matter():
 
 @pytest.mark.parametrize("held", [3, 7, 12])
 def test_a_tube_holds_no_copy_while_a_different_point_lies_in_the_ball(held):
-    """Frames of a few points, drawn up to many, give the tubes of the few points."""
+    """Frames that repeat a few points many times give the tubes of the few points."""
     rng = np.random.default_rng(held)
     few = rng.normal(scale=0.3, size=(2, 5, held, 5)).astype(np.float32)
     filled = np.empty((2, 5, 40, 5), np.float32)
@@ -206,6 +206,61 @@ def test_blocks_change_neither_tokens_nor_gradients(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def random_dense(rng: np.random.Generator, inner: int, outer: int, bias: bool) -> dict:
+    """Parameters of a Dense layer."""
+    params = {"kernel": jnp.asarray(rng.normal(size=(inner, outer)), jnp.float32)}
+    return params | ({"bias": jnp.asarray(rng.normal(size=outer), jnp.float32)} if bias else {})
+
+
+@pytest.mark.parametrize("first_bias", [False, True])
+@pytest.mark.parametrize("second_bias", [False, True])
+def test_a_folded_layer_equals_two_layers(first_bias, second_bias):
+    rng = np.random.default_rng(6)
+    first, second = random_dense(rng, 5, 7, first_bias), random_dense(rng, 7, 4, second_bias)
+    x = jnp.asarray(rng.normal(size=(9, 5)), jnp.float32)
+
+    def dense(x, params):
+        return x @ params["kernel"] + params.get("bias", 0.0)
+
+    def one(first, second, x):
+        result = dense(x, p4d.fold_dense(first, second))
+        return jnp.sin(result).sum(), result
+
+    def two(first, second, x):
+        result = dense(dense(x, first), second)
+        return jnp.sin(result).sum(), result
+
+    assert ("bias" in p4d.fold_dense(first, second)) == (first_bias or second_bias)
+    folded, apart = (
+        jax.grad(function, argnums=(0, 1, 2), has_aux=True)(first, second, x)
+        for function in (one, two)
+    )
+    for a, b in zip(jax.tree.leaves(folded), jax.tree.leaves(apart), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("budget", [1 << 20, 60])
+def test_folding_changes_neither_parameters_nor_tokens_nor_gradients(monkeypatch, budget):
+    monkeypatch.setitem(p4d.BLOCK_ROWS, "cpu", budget)
+    clip = random_clip(6)
+    models = P4DEmbedder(CONFIG), P4DEmbedder(CONFIG, fold=False)
+    folded, apart = (jax.jit(model.init)(jax.random.key(0), clip) for model in models)
+    jax.tree.map(np.testing.assert_array_equal, folded, apart)
+
+    params = perturbed(folded["params"])
+    results = []
+    for model in models:
+
+        def loss(params, model=model):
+            tokens, _ = model.apply({"params": params}, clip)
+            return jnp.sum(jnp.sin(tokens)), tokens
+
+        results.append(jax.jit(jax.grad(loss, has_aux=True))(params))
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.wrong_arguments
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

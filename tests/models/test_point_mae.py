@@ -189,7 +189,7 @@ class TestBackboneFile:
                 load_backbone(tmp_path / "odd.safetensors")
         for config in ("", "[1]", "{"):
             save_file(tensors, path, metadata={"format": FORMAT, "config": config})
-            with pytest.raises(InputError, match="no usable architecture"):
+            with pytest.raises(InputError, match="states no usable architecture"):
                 load_backbone(path)
 
     def test_files_from_before_the_later_settings_still_load(self, saved):

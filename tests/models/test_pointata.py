@@ -1,4 +1,4 @@
-"""The whole model: frozen at the start, trainable everywhere it should be, blind to point order."""
+"""The whole model: its start, what it trains, and that it ignores the order of points."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_order_of_points_does_not_matter(trained):
 def test_time_is_crossed_by_the_adapters_and_only_by_them(variables, trained, features):
     clip = random_clip(1)
     other = clip.copy()
-    other[:, -1] = random_clip(3)[:, -1]  # In the tubes of the last anchor frame only.
+    other[:, -1] = random_clip(3)[:, -1]  # Only tubes of the last anchor frame read this frame.
     before = features(variables, clip), features(variables, other)
     np.testing.assert_array_equal(before[0][:, :3], before[1][:, :3])
     assert np.abs(before[0][:, 3] - before[1][:, 3]).max() > 1e-3

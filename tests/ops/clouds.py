@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as npst
 def grid_clouds(*shapes: tuple[int, ...]) -> st.SearchStrategy[tuple[np.ndarray, ...]]:
     """Clouds `[*shape, 3]` on one grid of quarters: duplicates, ties, points at the origin.
 
-    Float32 is exact there, so that indices can be compared one by one. At times they all lie about
-    (1000, 1000, 1000), where |a|^2 + |b|^2 - 2ab would not be, or some lie 32 away from the others.
+    Float32 is exact on the grid, so that indices can be compared one by one. Some examples shift
+    all clouds to about (1000, 1000, 1000), where |a|^2 + |b|^2 - 2ab would not be exact. Others
+    shift one cloud 32 away from the other.
     """
 
     def cloud(shape, offset):
@@ -33,6 +34,6 @@ def golden_clip() -> np.ndarray:
 
 
 def squared_distances(centers: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """`[..., n, 3]` and `[..., N, 3]` to `[..., n, N]`, in float64."""
+    """Between centers `[..., m, 3]` and points `[..., n, 3]`: `[..., m, n]` in float64."""
     difference = centers[..., :, None, :].astype(np.float64) - points[..., None, :, :]
     return np.sum(difference**2, axis=-1)

@@ -88,6 +88,7 @@ def test_vmap_and_leading_axes_agree():
     np.testing.assert_allclose(mapped, whole, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.wrong_arguments
 @pytest.mark.parametrize(
     ("sources", "features", "options", "message"),
     [

@@ -27,7 +27,7 @@ def test_maximum_and_gradient_against_loops(shape):
 
 
 def test_gradient_is_that_of_the_maximum_where_no_two_are_equal():
-    features = np.random.default_rng(1).normal(size=(6, 8, 5))
+    features = jnp.asarray(np.random.default_rng(1).normal(size=(6, 8, 5)))
     ours = jax.grad(lambda x: jnp.sin(ops.neighbor_max(x)).sum())(features)
     theirs = jax.grad(lambda x: jnp.sin(x.max(-2)).sum())(features)
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Copies of points, and searches that pass them over, against brute force."""
+"""Copies of points, and searches that skip them, against brute force."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ def brute_force(cloud: np.ndarray) -> list[bool]:
 @settings(max_examples=25)
 def test_copies_are_the_later_of_equal_rows(lead, data):
     (points,) = data.draw(grid_clouds((*lead, N)))
-    # A coarse grid makes copies, columns beside coordinates tell some of them apart.
+    # A coarse grid makes copies. The column after the coordinates distinguishes some of them.
     points = np.concatenate([np.round(points), np.round(points[..., :1] * 3) % 2], axis=-1)
     found = jax.jit(repeated_points)(points)
     expected = [brute_force(cloud) for cloud in points.reshape(-1, N, 4)]
@@ -59,8 +59,8 @@ def test_searches_among_valid_points_are_searches_without_the_others(data):
             np.testing.assert_array_equal(inside[cloud, center], expected)
 
 
-def test_interpolation_passes_copies_over():
-    """With copies of the nearest source beside it, the three different ones still count."""
+def test_interpolation_skips_copies():
+    """The three nearest different sources are used although the nearest has copies."""
     rng = np.random.default_rng(0)
     sources, targets = rng.normal(size=(4, 3)), rng.normal(size=(7, 3))
     features = rng.normal(size=(4, 2))
@@ -80,11 +80,12 @@ def test_it_is_the_same_under_vmap_and_carries_no_gradient():
     assert not slope.any()
 
 
+@pytest.mark.wrong_arguments
 def test_bad_masks_are_named():
     cloud = np.zeros((2, N, 3), np.float32)
     with pytest.raises(InputError, match="boolean"):
         knn(cloud, cloud, 2, valid=np.ones((2, N)))
     with pytest.raises(InputError, match="one value for each point"):
         ball_query(cloud, cloud, 0.1, 2, valid=np.ones((2, N + 1), bool))
-    with pytest.raises(InputError, match=r"\[\.\.\., N, C\]"):
+    with pytest.raises(InputError, match=r"\[\.\.\., n, c\]"):
         repeated_points(np.zeros(3))

@@ -99,6 +99,7 @@ def test_integers_and_half_precision_are_compared_in_float32():
         np.testing.assert_array_equal(farthest_point_sample(jnp.asarray(points, dtype), 2), [0, 2])
 
 
+@pytest.mark.wrong_arguments
 @pytest.mark.parametrize(
     ("shape", "samples", "options", "message"),
     [
@@ -106,7 +107,7 @@ def test_integers_and_half_precision_are_compared_in_float32():
         ((5, 3), 0, {}, "at least 1"),
         ((5, 3), 2.5, {}, "Python integer"),
         ((5, 4), 2, {}, r"points\[..., :3\]"),
-        ((3,), 2, {}, r"\[..., N, 3\]"),
+        ((3,), 2, {}, r"\[..., n, 3\]"),
         ((2, 5, 3), 2, {"start": jnp.zeros(3, jnp.int32)}, r"shape \(2,\)"),
         ((2, 5, 3), 2, {"start": jnp.zeros(2)}, "integer array"),
     ],

@@ -27,6 +27,6 @@ def test_argmax_of_nan_is_an_index():
 
 
 def test_top_k_stays_a_top_k_when_its_result_is_sliced():
-    """XLA makes a sort of all N out of it without the barrier."""
+    """Without the barrier XLA would compile it to a sort of all values."""
     compiled = jax.jit(lambda v: top_k(v, 8)[1][..., :1]).lower(jnp.zeros((64, 512))).compile()
     assert "TopK" in (compiled.as_text() or "")
