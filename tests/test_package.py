@@ -1,11 +1,15 @@
 """The façade: light to import, and every name on it is there."""
 
+import pathlib
+import runpy
 import subprocess
 import sys
 
 import pytest
 
 import pointata_jax
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def modules_after(statement: str) -> set[str]:
@@ -35,3 +39,19 @@ def test_every_public_name_is_there(name):
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'PointAta'"):
         _ = pointata_jax.PointAta
+
+
+def test_changelog_and_citation_know_the_version():
+    assert f"## [{pointata_jax.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {pointata_jax.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_lowest_versions_are_the_lower_bounds_of_pyproject():
+    script = runpy.run_path(str(ROOT / ".ci" / "lowest_versions.py"))
+    project = {
+        "requires-python": ">=3.11",
+        "dependencies": ["a>=2.3", "b_c[x,y]>=1.13,<2", "d", "e<3,>=0.5 ; python_version > '3'"],
+        "optional-dependencies": {"own": ["project[viz]", "f-g>=6"], "more": ["a>=2.3"]},
+    }
+    assert script["constraints"](project) == ["a==2.3", "b_c==1.13", "e==0.5", "f-g==6"]
+    assert script["oldest_python"](project) == "3.11"

@@ -100,7 +100,7 @@ class VideoIndex:
     def load(cls, path: Path) -> VideoIndex | None:
         """Reads what `save` wrote; None if the file is missing, damaged or of another version."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stored, np.load(stored, allow_pickle=False) as file:
                 return cls(
                     cast(Kind, str(file["kind"])),
                     file["present"],

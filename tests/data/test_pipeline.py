@@ -280,13 +280,15 @@ def test_digests_distinguish_content_and_labels():
 def test_a_damaged_or_older_index_is_replaced(tmp_path):
     path = tmp_path / "index.npz"
     expected = source(index_path=path).digests
-    stored = dict(np.load(path))
+    with np.load(path) as file:
+        stored = dict(file)
     for content in (b"", b"PK\x03\x04 and no more"):
         path.write_bytes(content)
         assert source(index_path=path).digests == expected
     np.savez(path, **{name: array for name, array in stored.items() if name != "digests"})
     assert source(index_path=path).digests == expected
-    assert "digests" in np.load(path)
+    with np.load(path) as file:
+        assert "digests" in file
 
 
 def test_a_label_outside_the_classes_is_named():

@@ -246,7 +246,8 @@ def test_records_are_found_through_the_registry(tmp_path):
     assert records == registry.prepare(
         "hoi4d", tmp_path / "raw", cache_dir=tmp_path, options=options
     )
-    source = tfds.builder_from_directory(str(records)).as_data_source("train[:5]")
+    builder = tfds.builder_from_directory(str(records))
+    source = builder.as_data_source("train[:5]")  # pyright: ignore[reportCallIssue]
     assert len(source) == 5
     with pytest.raises(InputError, match="'hoi4d'|does not take these options"):
         registry.prepare("hoi4d", tmp_path / "raw", cache_dir=tmp_path, options={"size": 1})
@@ -262,12 +263,14 @@ def test_columns_of_labels_large_names_links_and_wide_coordinates(tmp_path):
     (tmp_path / "store" / "._train2.h5").write_bytes(b"\0")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "linked").symlink_to(tmp_path / "store")
-    refs = sequences.find_sequences(tmp_path / "raw", ACTION, partial=True)
+    hidden = "hidden entries: 1, such as linked/._train2.h5"
+    with pytest.warns(UserWarning, match=hidden):
+        refs = sequences.find_sequences(tmp_path / "raw", ACTION, partial=True)
     assert [ref.path.name for ref in refs[::30]][:2] == ["train1.h5", "Train2.H5"]
     points, labels = sequences.read_sequence(refs[7], ACTION)
     np.testing.assert_array_equal(labels, files["train1.h5"]["label"][7])
     np.testing.assert_array_equal(points, pcd[7] + [388096.0, 3948996.0, 40.0])
-    with pytest.warns(UserWarning, match="hidden entries: 1, such as linked/._train2.h5"):
+    with pytest.warns(UserWarning, match=hidden):
         train = videos(build(tmp_path, tmp_path / "raw"), "train")
     stored = train["train-00007"]["points"].astype(np.float64)
     wanted = pcd[7].reshape(-1, 3)

@@ -136,7 +136,8 @@ def test_baselines_know_no_more_than_they_should(tmp_path):
 def test_windows_describe_the_frames_around():
     values = np.arange(100.0)[:, None]
     features = baselines.in_windows(values, seconds=1.0)
-    np.testing.assert_allclose(features[50], [50, np.std(np.arange(35, 66)), 30], rtol=1e-9)
+    expected = np.array([50, np.std(np.arange(35, 66)), 30])
+    np.testing.assert_allclose(features[50], expected, rtol=1e-9)
     assert features[0, 0] == pytest.approx(np.arange(16).mean())
 
 

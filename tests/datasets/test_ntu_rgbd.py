@@ -178,7 +178,9 @@ def test_videos_missing_from_a_listed_archive_are_named(tmp_path):
     (folder / "video" / f"{NAMES[1]}.npz").unlink()
     with pytest.raises(InputError, match=f"lacks 1 of the 3 listed videos, .* is {NAMES[1]};"):
         build(tmp_path, folder, partial=False)
-    assert "test" not in build(tmp_path, folder).info.splits
+    with pytest.warns(UserWarning, match=f"lacks 1 of the 3 listed videos, such as {NAMES[1]}"):
+        builder = build(tmp_path, folder)
+    assert "test" not in builder.info.splits
 
 
 @pytest.mark.filterwarnings("ignore:.* videos that its list does not name:UserWarning")
@@ -190,7 +192,10 @@ def test_videos_missing_from_a_listed_archive_are_named(tmp_path):
         ("S001C004P001R001A001 5\n", "line 1: 'S001C004P001R001A001' is no video .* cameras to 3"),
         ("S001C001P001R001A121 5\n", "is no video .* actions to 120"),
         (f"{NAMES[3]} 5\n", "S018C001P045R001A061 does not belong to ntu60"),
-        (f"{NAMES[0]} 6\n", "A001.npz has 5 frames, its list says 6; the video is cut off"),
+        (
+            f"{NAMES[0]} 6\n{NAMES[1]} 5\n{NAMES[2]} 5\n",
+            "A001.npz has 5 frames, its list says 6; the video is cut off",
+        ),
     ],
 )
 def test_bad_lists_are_named(tmp_path, text, sentence):
@@ -254,7 +259,8 @@ def test_links_hidden_files_small_letters_and_marks_in_lists(tmp_path):
         files = ntu.find_videos(folder)
     assert [key.video_id for key in files] == sorted(NAMES)
     assert ntu.find_list(folder, "ntu60") == listed
-    train = videos(build(tmp_path, folder), "train")
+    with pytest.warns(UserWarning, match="hidden entries: 1, such as video/._S002"):
+        train = videos(build(tmp_path, folder), "train")
     np.testing.assert_array_equal(
         train[NAMES[0]]["points"], np.concatenate(clouds(NAMES[0])[::2]).astype(np.float32)
     )

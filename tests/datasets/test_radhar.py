@@ -74,7 +74,6 @@ def write_tree(folder, recordings):
         path = folder / "Data" / f"{recording.video_id}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(as_text(recording))
-    (folder / "Data" / "Train" / ".DS_Store").write_bytes(b"\0")
     return folder
 
 
@@ -330,6 +329,7 @@ def test_trees_with_links_hidden_and_misplaced_files_and_other_encodings(tmp_pat
     (train / "walk").rename(tmp_path / "store")
     (train / "walk").symlink_to(tmp_path / "store")
     (train / "jump").rename(train / "Jump")
+    (train / ".DS_Store").write_bytes(b"\0")
     (train / "boxing" / "._a.txt").write_bytes(b"\0")
     (train / "boxing" / ".ipynb_checkpoints").mkdir()
     (train / "boxing" / ".ipynb_checkpoints" / "b.txt").write_text("old")

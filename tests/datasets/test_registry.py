@@ -256,7 +256,7 @@ def test_all_exceptions_become_input_errors(error, sentence, place, data, tmp_pa
 def test_an_error_of_a_builder_is_not_changed(base, data, tmp_path, monkeypatch):
     error = InputError("radhar.npz, line 3: this and that; do so.")
 
-    class Failing(base, skip_registration=True):
+    class Failing(base, skip_registration=True):  # pyright: ignore[reportCallIssue]
         VERSION = Builder.VERSION
         name = "point_videos"
         options_for = Builder.options_for

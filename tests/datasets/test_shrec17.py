@@ -426,7 +426,7 @@ def test_links_hidden_files_second_lists_and_marks(tmp_path):
 
 def test_hidden_images_do_not_count_as_frames(tmp_path):
     key = Gesture(1, 1, 2, 1)
-    folder = write_depth_videos(tmp_path, {key: 4})
+    folder = write_depth_videos(tmp_path / "download", {key: 4})
     path = folder / "raw" / key.video_id
     (path / "2_depth.png").unlink()
     (path / "._0_depth.png").write_bytes(b"\0")

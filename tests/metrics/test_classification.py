@@ -27,7 +27,7 @@ def test_against_scikit_learn():
     predicted = logits.argmax(1)
     expected = accuracy_score(labels, predicted)
     assert scores["window_accuracy"] == scores["video_accuracy"] == pytest.approx(100 * expected)
-    recalls = recall_score(labels, predicted, labels=range(4), average=None)
+    recalls = np.asarray(recall_score(labels, predicted, labels=range(4), average=None))
     assert scores["mean_class_accuracy"] == pytest.approx(100 * recalls.mean())
     assert scores["per_class"]["4"] is None
     assert scores["per_class"]["0"] == pytest.approx(100 * recalls[0], abs=0.01)

@@ -34,7 +34,9 @@ def test_against_scikit_learn():
     matrix = confusion_matrix(predictions, targets, 4)
     expected = sklearn_metrics.confusion_matrix(truth, predicted, labels=range(4))
     np.testing.assert_array_equal(matrix, expected)
-    jaccard = sklearn_metrics.jaccard_score(truth, predicted, labels=range(3), average=None)
+    jaccard = np.asarray(
+        sklearn_metrics.jaccard_score(truth, predicted, labels=range(3), average=None)
+    )
     np.testing.assert_allclose(iou_per_class(matrix)[:3], jaccard)
     scores = segmentation_scores(matrix, NAMES)
     assert scores["mean_iou"] == pytest.approx(100 * jaccard.mean())

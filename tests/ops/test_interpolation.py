@@ -57,7 +57,7 @@ def test_gradients_are_right_and_finite_at_coincident_points(distance):
         for sign in (1, -1):
             moved = [targets.copy(), sources.copy(), features.copy()]
             moved[which][row, axis] += sign * step
-            values.append(np.sin(brute_force(*moved, distance)).sum())
+            values.append(np.sin(brute_force(*moved, distance)).sum())  # pyright: ignore[reportCallIssue]
         return (values[0] - values[1]) / (2 * step)
 
     for axis in range(3):  # of a free target

@@ -90,7 +90,7 @@ def test_batches_of_windows_change_nothing(stride):
         list(found["probabilities"].values()), all_at_once("clip", frames, clip)
     )
     found = predictor("frame", clip).predict(frames)
-    expected = all_at_once("frame", frames, clip)
+    expected = np.asarray(all_at_once("frame", frames, clip))
     np.testing.assert_allclose(found["frame_probabilities"], expected)
     assert found["frame_labels"] == ["abc"[i] for i in expected.argmax(1)]
     found = predictor("point", clip).predict(frames)

@@ -28,7 +28,7 @@ def _saved(folder, kind):
     return path, state
 
 
-def _flat(variables):
+def _flat(variables) -> dict[str, np.ndarray]:
     return traverse_util.flatten_dict(variables, sep="/")
 
 

@@ -90,7 +90,7 @@ def _leaves(path):
     return traverse_util.flatten_dict(variables, sep="/")
 
 
-def _outcome(path):
+def _outcome(path) -> dict[str, np.ndarray] | None:
     """The tensors of a file, or None for an InputError. Stops it after `SECONDS`."""
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:

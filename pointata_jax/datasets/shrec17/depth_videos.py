@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -137,7 +138,7 @@ def hand_pixels(depth: np.ndarray, box: np.ndarray) -> np.ndarray:
     # Pixels beyond the border neither dilate nor erode the mask, hence the two border values.
     closed = ndimage.binary_dilation(seen, square, border_value=0)
     closed = ndimage.binary_erosion(closed, square, border_value=1)
-    components = np.asarray(ndimage.label(closed)[0])  # pyright: ignore[reportIndexIssue]
+    components, _ = cast("tuple[np.ndarray, int]", ndimage.label(closed))
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # The pixels outside the mask.
     rows, columns = np.nonzero(seen & (components == np.argmax(sizes)))
