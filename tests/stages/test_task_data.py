@@ -94,7 +94,7 @@ def test_columns_that_are_not_used_and_copies_of_training_videos_are_said():
     )
     said = look_ahead(TASK, TaskData(videos.select([0, 1, 2, 3]), videos.select([3, 4, 5]), clip))
     assert said[1:] == [
-        "1 of the 3 validation videos hold the same points as training videos, so that the figures "
+        "1 of the 3 validation videos hold the same points as training videos, so "
         "the scores are too high: remove the copies.",
         "the columns intensity are not used: --channels=ring,intensity uses them.",
     ]
