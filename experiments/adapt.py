@@ -117,7 +117,7 @@ def main(args: Args) -> None:
     runs.say(summary(model))
     embedder = None
     if args.tuning == "pointata":
-        # Stage 1 stops by held-out videos, whatever stage 2 does.
+        # Stage 1 always needs held-out videos to stop by, also with --novalidation.
         aligned = data if args.validation else load_training(config, place)
         embedder = load_adapter(
             runs.aligned_embedder(config, aligned, backbone, args.source_bank, workdir, args.seed)

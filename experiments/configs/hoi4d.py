@@ -1,12 +1,13 @@
 """HOI4D action segmentation: 150 frames x 2,048 points, 19 classes, our fixed hold-out as test.
 
-Clips, scale factors, batch and epochs follow the published recipe; anchors, centers and radius are
-ours and were not tuned, since the data are not ours to have.
+Clips, scale factors, batch and epochs follow the published recipe. Anchors, centers and radius are
+ours and were not tuned, since we have no copy of the data.
 
-The published loader means to mirror clips and reflects one point of each frame, computes a jitter
-and throws it away, and scales all axes by one factor about the first frame: `PUBLISHED`. Ours gives
-every axis its own factor and mirrors nothing, since left and right tell actions apart. Both move
-the clip into the unit sphere, which the frozen backbone needs and the published models do not.
+The published loader reflects one point of each frame where it means to mirror the clip, computes a
+jitter that it does not use, and scales all axes by one factor about the first frame; `PUBLISHED`
+repeats this. Ours gives every axis its own factor and does not mirror, since left and right
+distinguish actions. Both scale the clip to the unit sphere. The frozen backbone needs that; the
+published models do not do it.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """HOI4D semantic segmentation: clips of 3 frames x 8,192 points, our fixed hold-out as test.
 
-The published loader scales all axes by one factor and throws the jitter away that it has computed
-(`PUBLISHED`); ours gives every axis its own factor.
+The published loader scales all axes by one factor, and computes a jitter that it does not use
+(`PUBLISHED`). Ours gives every axis its own factor.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """CMU motion capture with human frame labels, dressed: one trial left out (`--variant`).
 
-Four trials are left for training, too few to hold one out, so no setting was searched and
-`--novalidation` is the way to train; stage 1 stops by frames of held-out views. Clips are mirrored
-since no label tells left from right.
+Four trials are left for training, which is too few to hold one out. So no setting was searched, and
+training uses `--novalidation`; stage 1 is stopped by held-out views of the training trials. Clips
+are mirrored, since no class distinguishes left from right.
 """
 
 from pointata_jax.data.clips import ClipConfig

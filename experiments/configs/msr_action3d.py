@@ -1,10 +1,10 @@
 """MSR-Action3D from its depth maps or their points: the published 24-frame protocol, 20 actions.
 
-Every window of 24 frames is a clip, shorter videos drop out (287 of 297 test videos are left),
-2,048 points a frame, scale 0.9-1.1 in training, subjects 1-5 train, accuracy by averaged softmax of
-a video's windows. Two differences from the published code, on purpose: a clip is centered
-and scaled to the unit sphere (a frozen position MLP knows nothing else), and the points drawn at
-test time depend on the video and the window only.
+Every window of 24 frames is a clip of 2,048 points a frame. Shorter videos are left out (287 of 297
+test videos remain). Training scales by 0.9 to 1.1. Subjects 1-5 train; the accuracy is that of the
+averaged softmax of a video's windows. Two things differ from the published code on purpose: a clip
+is centered and scaled to the unit sphere, as the frozen position MLP needs, and the points sampled
+at test time depend on the video and the window only.
 """
 
 from pointata_jax.data.clips import ClipConfig

@@ -1,6 +1,6 @@
 """MSR-Action3D, real skeletons dressed with capsules and seen from one side: 20 actions.
 
-Motion, subjects and split are real, the body surface is ours: never compare with figures of the
+Motion, subjects and split are real, the body surface is ours: never compare with results on the
 depth maps. 24 frames, subjects 1-5 train, 6-10 test, video accuracy over all windows.
 """
 
@@ -26,7 +26,7 @@ CONFIG = TaskConfig(
     adapt=AdaptSettings(
         steps=1750,
         batch_size=8,
-        # Of 1e-3 and 3e-4 the better on subject 5 after 500 steps: for pointata the first.
+        # 1e-3 was better than 3e-4 for pointata on subject 5 after 500 steps.
         learning_rates={**AdaptSettings().learning_rates, "scratch": 3e-4},
     ),
     validation_subjects=("5",),

@@ -1,7 +1,7 @@
 """NTU RGB+D: 24 frames x 2,048 points of depth maps; `--variant` names set and split.
 
-The published loader centers a clip at the mean of its points (`PUBLISHED`); the median, ours, minds
-stray points less.
+The published loader centers a clip at the mean of its points (`PUBLISHED`). Ours uses the median,
+which depends less on stray points.
 """
 
 import dataclasses

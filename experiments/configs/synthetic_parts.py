@@ -10,8 +10,8 @@ CONFIG = TaskConfig(
     clip=ClipConfig(frames=3, stride=3, eval_stride=3, points=1024, yaw_max=15.0),
     model=ModelSettings(anchor_stride=1, num_centers=96, neighbors=8, radius=0.12, head_hidden=128),
     align=AlignSettings(steps=40, batch_size=8, units=64, report_clips=32),
-    # Upper arms are a hundredth of the points, beside a torso of eight times as many: without
-    # weights they are never said.
+    # Upper arms have one per cent of the points and the torso eight times as many. Without weights
+    # the class is never predicted.
     adapt=AdaptSettings(
         steps=700,
         batch_size=8,

@@ -1,9 +1,13 @@
 """Synthia 4D: half scenes of 3 frames x 16,384 points with colors, 12 classes.
 
-The published protocol of MeteorNet and P4Transformer, less P4Transformer's defects: a flip that
-reflects one point of each frame instead of mirroring the clip, a turn by 1 to 2π instead of 0 to 2π
-(`PUBLISHED` repeats both), one half's mask on the other half's loss, and one optimizer step for
-either half of a batch (repeated by neither: halves are clips of their own here).
+The protocol is that of MeteorNet and P4Transformer without four defects of P4Transformer's code:
+
+- its flip reflects one point of each frame instead of mirroring the clip;
+- its rotation is by 1 to 2π radians instead of 0 to 2π;
+- the loss of one half of a scene uses the mask of the other half;
+- each half of a batch gets an optimizer step of its own.
+
+`PUBLISHED` repeats the first two. The others cannot occur here, since halves are separate clips.
 """
 
 import dataclasses
