@@ -16,25 +16,10 @@ from experiments import command_line
 
 
 @dataclasses.dataclass(frozen=True)
-class Args:
+class Args(command_line.TaskFlags):
     """Stage 2: adapt the frozen 3D backbone to a task."""
 
-    # hoi4d, hoi4d_semantic, mocap6, msr_action3d, msr_skeleton, ntu_rgbd, radhar, radhar_timelines,
-    # shrec17, synthetic_actions, synthetic_parts, synthetic_timelines, synthia; for your own videos
-    # point_videos_clips, point_videos_frames, point_videos_points
-    task: str = "synthetic_actions"
     tuning: str = "pointata"  # pointata, adapter (no stage 1), full, scratch or probe
-    data_dir: str | None = None  # folder with the public data, in its own layout
-    cache_dir: str | None = None  # prepared records; default: the user's cache folder
-    download: bool = False  # let the data set fetch its public archive
-    variant: str | None = None  # configuration of the data set, such as a split or a fold
-    protocol: str | None = None  # "published" for a data set's published protocol, defects included
-    partial: bool = False  # accept a copy of the data set that is not complete
-    frames: int | None = None  # frames of a clip; default: the task's
-    points: int | None = None  # points of a frame; default: the task's
-    merge: int | None = None  # sensor frames joined in one frame of a clip; default: the task's
-    channels: str | None = None  # columns beside x, y, z to use, with commas; default: the task's
-    hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects
     workdir: str | None = None  # run folder; default: runs/<task>[-<own data>][-<tuning>]
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # for stage 1; default: the bank of the backbone

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
-from experiments import command_line
+from experiments import adapt, command_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Args:
     seed: int = 0  # of every fold
 
 
-def check_finished(folder: Path, args: Any) -> None:
+def check_finished(folder: Path, args: adapt.Args) -> None:
     """InputError unless a finished fold was trained as `experiments.adapt` would with `args`."""
     from experiments import runs
     from pointata_jax.errors import InputError
@@ -64,7 +63,6 @@ def main(args: Args) -> None:
 
     import numpy as np
 
-    from experiments import adapt
     from pointata_jax.datasets.mocap6.baselines import leave_one_trial_out
     from pointata_jax.datasets.mocap6.trials import read_trials
     from pointata_jax.errors import InputError

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments import configs
+from experiments.command_line import TaskFlags
 from pointata_jax.alignment import SourceBank, load_source_bank
 from pointata_jax.datasets import streaming
 from pointata_jax.errors import InputError
@@ -107,7 +108,7 @@ def default_workdir(config: TaskConfig, data_dir: str | None, tuning: str = "poi
     return f"runs/{'-'.join(filter(None, parts))}"
 
 
-def task_config(args: Any, *, stage: Literal["align", "adapt"]) -> TaskConfig:
+def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskConfig:
     """The configuration of `--task`, changed by the flags that were given.
 
     `--variant`, `--protocol` and `--partial` concern the data set, `--frames`, `--points`,
