@@ -55,7 +55,8 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
             _stop(f"{error}; see --help.")
 
     def guarded(args: Any) -> None:
-        logging.getLogger("absl").setLevel(logging.WARNING)
+        for name in ("absl", "jax._src.xla_bridge"):  # it lists absent devices
+            logging.getLogger(name).setLevel(logging.WARNING)
         warnings.formatwarning = _plain_warning
         try:
             main(args)

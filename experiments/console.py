@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "hoi4d_submission": "experiments.hoi4d_submission",
     "mocap6_folds": "experiments.mocap6_folds",
     "pretrain": "experiments.pretrain",
+    "probe_backbone": "experiments.probe_backbone",
     "source_bank": "experiments.source_bank",
 }
 """Modules by the name of their subcommand."""

@@ -19,8 +19,11 @@ from experiments import command_line
 class Args:
     """Pre-train a 3D backbone on static shapes."""
 
-    shapes: str = ""  # .npz, folder of clouds or meshes, or a ModelNet40 or ShapeNet55 archive
+    # .npz, folder of clouds or meshes, ModelNet40 or ShapeNet55 archive; several with commas
+    shapes: str = ""
     partial: bool = False  # accept an archive that is not complete
+    per_class: int = 0  # shapes of each class kept out of training, to measure with; 0: none
+    except_classes: str = ""  # classes without such shapes, with commas and wildcards
     workdir: str = "runs/pretrain"  # run folder
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
@@ -39,9 +42,12 @@ class Args:
 
 def main(args: Args) -> None:
     """Trains, writes backbone and source bank, prints the result."""
+    import numpy as np
+
+    from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.point_mae import PRESETS
-    from pointata_jax.shapes.collection import load_shapes
+    from pointata_jax.shapes.subsets import related
     from pointata_jax.stages import pretrain
     from pointata_jax.training import run_folder
 
@@ -52,7 +58,13 @@ def main(args: Args) -> None:
     if args.preset not in PRESETS:
         raise InputError(f"unknown preset {args.preset!r}: choose one of {', '.join(PRESETS)}.")
     run_folder.enable_compilation_cache()
-    shapes = load_shapes(args.shapes, partial=args.partial)
+    shapes, held_out = runs.open_shapes(args.shapes, partial=args.partial), None
+    if args.per_class:
+        # The draw of experiments.probe_backbone by default, whatever the seed of the training.
+        chosen = runs.probe_subset(shapes, args.per_class, args.except_classes, seed=0)
+        held_out = shapes.select(chosen)
+        # Variants of a held-out model would give its class away.
+        shapes = shapes.select(np.flatnonzero(~related(shapes, chosen)))
     settings = dataclasses.asdict(args)
     del settings["resume"], settings["workdir"]
     run = run_folder.RunFolder.create(
@@ -74,6 +86,7 @@ def main(args: Args) -> None:
         config,
         shapes,
         run,
+        held_out=held_out,
         start=args.start or None,
         seed=args.seed,
         resume=args.resume,

@@ -23,6 +23,8 @@ from pointata_jax.models.backbone_file import (
     load_backbone,
 )
 from pointata_jax.models.point_mae import BackboneConfig
+from pointata_jax.shapes.collection import Shapes, join, load_shapes
+from pointata_jax.shapes.subsets import balanced_subset
 from pointata_jax.stages.align import align
 from pointata_jax.stages.config import TaskConfig
 from pointata_jax.stages.task_data import TaskData
@@ -86,6 +88,20 @@ def bank_digest(bank: SourceBank) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(bank.features, np.float32).data)
     digest.update(np.ascontiguousarray(bank.labels, np.int32).data)
     return digest.hexdigest()
+
+
+def open_shapes(places: str, *, partial: bool = False) -> Shapes:
+    """The shapes of one place or of several, separated by commas."""
+    paths = [path.strip() for path in places.split(",") if path.strip()]
+    return join([load_shapes(path, partial=partial) for path in paths])
+
+
+def probe_subset(shapes: Shapes, per_class: int, except_classes: str, seed: int) -> np.ndarray:
+    """Indices of the shapes that a backbone is measured with (`shapes.subsets`)."""
+    if per_class < 2:
+        raise InputError(f"{per_class} shapes per class cannot be told apart: give two or more.")
+    names = [name.strip() for name in except_classes.split(",") if name.strip()]
+    return balanced_subset(shapes, per_class, except_classes=names, seed=seed)
 
 
 def start_devices(distributed: bool) -> None:

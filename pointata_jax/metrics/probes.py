@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 
 def standardize(features: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
@@ -13,10 +13,10 @@ def standardize(features: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     return (features - features.mean(0)) / np.where(deviation > 1e-12, deviation, 1.0)
 
 
-def nearest_neighbor_accuracy(
+def nearest_neighbor_hits(
     features: Num[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
-) -> float:
-    """Leave-one-out accuracy (per cent) of a nearest-neighbor classifier.
+) -> Bool[np.ndarray, " n"]:
+    """Whether the nearest other sample of each sample has its label (leave-one-out).
 
     The distance is the cosine distance of standardized features.
     """
@@ -25,18 +25,25 @@ def nearest_neighbor_accuracy(
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
     labels = np.asarray(labels)
-    return 100.0 * float(np.mean(labels[similarity.argmax(1)] == labels))
+    return labels[similarity.argmax(1)] == labels
 
 
-def ridge_accuracy(
+def nearest_neighbor_accuracy(
+    features: Num[np.ndarray, "n d"], labels: Int[np.ndarray, " n"]
+) -> float:
+    """Leave-one-out accuracy (per cent) of a nearest-neighbor classifier."""
+    return 100.0 * float(np.mean(nearest_neighbor_hits(features, labels)))
+
+
+def ridge_hits(
     features: Num[np.ndarray, "n d"],
     labels: Int[np.ndarray, " n"],
     *,
     folds: int = 5,
     penalty: float = 0.1,
     seeds: tuple[int, ...] = (0, 1, 2),
-) -> float:
-    """Cross-validated accuracy (per cent) of a ridge classifier on one-hot targets.
+) -> Float[np.ndarray, " n"]:
+    """How often a cross-validated ridge classifier on one-hot targets is right about each sample.
 
     Features are standardized by the statistics of each training fold.
 
@@ -45,13 +52,16 @@ def ridge_accuracy(
       labels: class of each sample.
       folds: number of folds.
       penalty: ridge penalty per channel, so that its strength does not depend on the width.
-      seeds: seeds of the assignment to folds; the accuracy is a mean over them.
+      seeds: seeds of the assignment to folds.
+
+    Returns:
+      Share of the seeds with which the prediction for the sample is right.
     """
     labels = np.asarray(labels)
     targets = (labels[:, None] == np.unique(labels)).astype(np.float64)
     truth = targets.argmax(1)
     features = np.asarray(features, np.float64)
-    correct = []
+    hits = np.zeros(len(labels))
     for seed in seeds:
         fold = np.random.default_rng(seed).permutation(len(labels)) % folds
         for f in range(folds):
@@ -62,5 +72,41 @@ def ridge_accuracy(
             # Dual form: fewer samples than features.
             gram = x @ x.T + penalty * x.shape[1] * np.eye(len(x))
             scores = z @ (x.T @ np.linalg.solve(gram, targets[train] - offset)) + offset
-            correct.append(scores.argmax(1) == truth[test])
-    return 100.0 * float(np.mean(np.concatenate(correct)))
+            hits[test] += scores.argmax(1) == truth[test]
+    return hits / len(seeds)
+
+
+def ridge_accuracy(
+    features: Num[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    folds: int = 5,
+    penalty: float = 0.1,
+    seeds: tuple[int, ...] = (0, 1, 2),
+) -> float:
+    """Cross-validated accuracy (per cent) of a ridge classifier; arguments as in `ridge_hits`."""
+    hits = ridge_hits(features, labels, folds=folds, penalty=penalty, seeds=seeds)
+    return 100.0 * float(hits.mean())
+
+
+def bootstrap_interval(
+    hits: Num[np.ndarray, " n"] | Bool[np.ndarray, " n"],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval (per cent) of the mean of `hits` over resampled samples.
+
+    Args:
+      hits: how right the prediction for each sample is, from 0 to 1.
+      confidence: share of the resampled means inside the interval.
+      num_resamples: number of samples of size n, drawn with replacement.
+      seed: of the draw.
+    """
+    values = np.asarray(hits, np.float64)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, len(values), (num_resamples, len(values)))
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(100.0 * values[drawn].mean(1), [tail, 100.0 - tail])
+    return float(low), float(high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from pointata_jax.data.array_files import read_arrays
 from pointata_jax.data.folder_walk import walk_files
 from pointata_jax.data.precision import check_resolution
 from pointata_jax.errors import InputError
-from pointata_jax.shapes import cloud_files, shape_archives
+from pointata_jax.shapes import cloud_files, delta_packs, shape_archives
 
 _BLOCK_SIZE = 256
 
@@ -27,16 +27,50 @@ class Shapes:
       points: float32, each cloud in the unit sphere around its centroid, y up.
       labels: int32, index into `class_names`, -1 where the shape has no class.
       class_names: names of the classes; empty if the data have none.
+      names: names of the shapes; empty if the data have none.
     """
 
     points: Float[np.ndarray, "shapes n 3"]
     labels: Int[np.ndarray, " shapes"]
     class_names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def labeled(self) -> Shapes:
         """The shapes that have a class."""
-        keep = self.labels >= 0
-        return Shapes(self.points[keep], self.labels[keep], self.class_names)
+        return self.select(np.flatnonzero(self.labels >= 0))
+
+    def select(self, indices: Int[np.ndarray, " chosen"]) -> Shapes:
+        """Some of the shapes, with all class names."""
+        names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
+        return Shapes(self.points[indices], self.labels[indices], self.class_names, names)
+
+
+def join(parts: Sequence[Shapes]) -> Shapes:
+    """All shapes of several sets. Classes with the same name are one class.
+
+    Raises:
+      InputError: the sets differ in the number of points.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    sizes = {part.points.shape[1] for part in parts}
+    if len(sizes) > 1:
+        raise InputError(
+            f"shapes of {', '.join(map(str, sorted(sizes)))} points cannot be joined: give a "
+            "number of points that all of them have."
+        )
+    class_names = tuple(dict.fromkeys(name for part in parts for name in part.class_names))
+    labels = []
+    for part in parts:
+        table = np.array([class_names.index(name) for name in part.class_names] + [-1], np.int32)
+        labels.append(table[part.labels])  # The label -1 takes the last entry.
+    names = tuple(name for part in parts for name in (part.names or ("",) * len(part.labels)))
+    return Shapes(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate(labels),
+        class_names,
+        names if any(names) else (),
+    )
 
 
 def unit_sphere(points: np.ndarray) -> Float[np.ndarray, "... n 3"]:
@@ -70,7 +104,8 @@ def load_shapes(
     """Reads shapes from a packed `.npz` file, from a folder, or from a public archive.
 
     A packed file holds `points` `[S, N, 3]` (floats, or fixed-point integers) and optionally
-    `label` `[S]` (-1: no class) with `classes`. A folder holds one cloud per file: .npy, .npz with
+    `label` `[S]` (-1: no class) with `classes`, and `name` `[S]`; or it is a pack of differences
+    (`delta_packs`). A folder holds one cloud per file: .npy, .npz with
     `points`, text (`cloud_tables`), or a mesh in .off, sampled uniformly by area. The names of its
     sub-folders are the classes. ModelNet40 and ShapeNet-55 are recognized by their layouts
     (`shape_archives`).
@@ -78,8 +113,9 @@ def load_shapes(
     Args:
       path: file or folder.
       num_points: number of points per shape after sampling; smaller clouds repeat points. The
-        clouds of a packed file are truncated to their first `num_points` and never repeated.
-      seed: seed of the sampling, for folders and archives.
+        clouds of a packed file are truncated to their first `num_points` and never repeated; those
+        of a pack of differences are shuffled before.
+      seed: seed of the sampling or shuffling.
       split: "train" or "test", for archives.
       partial: accept an archive with other counts than the published ones.
 
@@ -94,7 +130,7 @@ def load_shapes(
     if num_points < 1:
         raise InputError(f"num_points is {num_points}; give at least 1.")
     if path.is_file():
-        return _read_packed(path, num_points)
+        return _read_packed(path, num_points, seed)
     if not path.is_dir():
         raise InputError(
             f"shapes {path} do not exist; give --shapes a packed .npz file or a folder of clouds."
@@ -124,13 +160,15 @@ def _check_coordinates(cloud: np.ndarray, name: str) -> None:
         raise InputError(f"{name} has only equal points; repair or remove it.")
 
 
-def _read_packed(path: Path, num_points: int) -> Shapes:
+def _read_packed(path: Path, num_points: int, seed: int) -> Shapes:
     arrays = read_arrays(
         path,
-        ("points", "label", "classes"),
+        ("points", "label", "classes", "name", *delta_packs.ARRAYS),
         damaged="shapes file {path} cannot be read ({why}); it is truncated or not an npz file, "
         "copy it again.",
     )
+    if "points_lo" in arrays:
+        return _read_delta_pack(arrays, path, num_points, seed)
     stored = arrays.get("points", np.zeros(0))
     if (
         stored.ndim != 3
@@ -158,7 +196,38 @@ def _read_packed(path: Path, num_points: int) -> Shapes:
         for index, cloud in enumerate(stored[start : start + len(block)], start):
             _check_coordinates(cloud, f"shape {index} of {path}")
         points[start : start + len(block)] = unit_sphere(block)
-    return Shapes(points, labels.astype(np.int32), names)
+    return Shapes(points, labels.astype(np.int32), names, _item_names(arrays, len(stored)))
+
+
+def _item_names(arrays: dict[str, np.ndarray], count: int) -> tuple[str, ...]:
+    stored = arrays.get("name", np.zeros(0, "U1"))
+    fits = stored.shape == (count,) and stored.dtype.kind == "U"
+    return tuple(stored.tolist()) if fits else ()
+
+
+def _read_delta_pack(
+    arrays: dict[str, np.ndarray], path: Path, num_points: int, seed: int
+) -> Shapes:
+    delta_packs.check_pack(arrays, path)
+    low, high = arrays["points_lo"], arrays["points_hi"]
+    count, size = len(low), min(num_points, low.shape[2])
+    points = np.empty((count, size, 3), np.float32)
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, _BLOCK_SIZE):
+        block = slice(start, start + _BLOCK_SIZE)
+        clouds = delta_packs.decode_points(low[block], high[block])
+        # In the order of the curve, the first points of a shape are a part of its surface.
+        order = np.argsort(rng.random(clouds.shape[:2]), axis=1)[:, :size]
+        clouds = np.take_along_axis(clouds, order[..., None], axis=1)
+        for index, cloud in enumerate(clouds, start):
+            _check_coordinates(cloud, f"shape {index} of {path}")
+        points[block] = unit_sphere(clouds)
+    return Shapes(
+        points,
+        arrays["class_id"].astype(np.int32),
+        _class_names(arrays["class_names"], path),
+        tuple(str(name) for name in arrays["item_name"].tolist()),
+    )
 
 
 def _class_names(stored: np.ndarray, path: Path) -> tuple[str, ...]:

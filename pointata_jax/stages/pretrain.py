@@ -27,11 +27,8 @@ from flax import linen as nn
 from pointata_jax.alignment.source_bank import build_source_bank, save_source_bank
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
-from pointata_jax.metrics.probes import nearest_neighbor_accuracy, ridge_accuracy
 from pointata_jax.models.backbone_file import save_backbone
-from pointata_jax.models.batches import in_batches
 from pointata_jax.models.point_mae import (
-    Backbone,
     BackboneConfig,
     MaskedAutoencoder,
     chamfer_distance,
@@ -40,6 +37,7 @@ from pointata_jax.models.point_mae import (
 )
 from pointata_jax.procedural.objects import object_families
 from pointata_jax.shapes.collection import PairBatches, Shapes
+from pointata_jax.stages.probe import probe
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.hooks import Checkpoint, Log
@@ -49,7 +47,7 @@ from pointata_jax.training.optimizer import (
     learning_rate_schedule,
     make_optimizer,
 )
-from pointata_jax.training.partition import Params, assign_groups, count_parameters
+from pointata_jax.training.partition import assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
 from pointata_jax.training.step import LossFn, create_train_state, make_train_step
 
@@ -187,47 +185,13 @@ def make_loss(model: Pretrainer, config: PretrainConfig) -> LossFn:
     return loss_fn
 
 
-def backbone_features(
-    config: BackboneConfig, variables: Params, points: np.ndarray, batch_size: int = 41
-) -> np.ndarray:
-    """Pooled final tokens `[S, 2D]` of shapes `[S, N, 3]`; `gate` measures these."""
-    forward: Any = Backbone(config).apply
-    encode = jax.jit(lambda batch: pooled_features(forward(variables, batch)))
-    return in_batches(encode, points, batch_size)
-
-
-def gate(
-    config: BackboneConfig, variables: Params, shapes: Shapes, num_points: int
-) -> dict[str, float]:
-    """Class accuracies (per cent) of frozen features against three random initializations."""
-
-    def probes(candidate: Params) -> tuple[float, float]:
-        features = backbone_features(config, candidate, shapes.points[:, :num_points])
-        return (
-            nearest_neighbor_accuracy(features, shapes.labels),
-            ridge_accuracy(features, shapes.labels),
-        )
-
-    sample = jnp.asarray(shapes.points[:1, :num_points])
-    random = [probes(Backbone(config).init(jax.random.key(s), sample)) for s in range(3)]
-    neighbor, ridge = probes(variables)
-    random_neighbor, random_ridge = np.mean(random, axis=0)
-    return {
-        "nearest_neighbor": neighbor,
-        "nearest_neighbor_random": float(random_neighbor),
-        "ridge": ridge,
-        "ridge_random": float(random_ridge),
-        "num_shapes": len(shapes.labels),
-        "num_classes": len(shapes.class_names),
-    }
-
-
 def pretrain(
     backbone: BackboneConfig,
     config: PretrainConfig,
     shapes: Shapes,
     run: RunFolder,
     *,
+    held_out: Shapes | None = None,
     start: str | None = None,
     seed: int = 0,
     resume: bool = False,
@@ -238,6 +202,7 @@ def pretrain(
       backbone: architecture.
       config: views, losses, optimization.
       shapes: to train on. Their labels are used by the source bank and the gate only.
+      held_out: labeled shapes for the gate; None: those that it was trained on.
       run: the run folder.
       start: run folder of an earlier pre-training; its weights are the initial ones.
       seed: of initialization, order and views.
@@ -311,5 +276,5 @@ def pretrain(
             backbone, trained, used, labeled.labels, labeled.class_names, provenance=provenance
         )
         save_source_bank(run.path / "source_bank.npz", bank)
-        result["gate"] = gate(backbone, trained, labeled, config.num_points)
+        result["gate"] = probe(backbone, trained, held_out or labeled, config.num_points)
     return run.write_result(result, seed=seed)

@@ -3,7 +3,14 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from pointata_jax.metrics.probes import nearest_neighbor_accuracy, ridge_accuracy, standardize
+from pointata_jax.metrics.probes import (
+    bootstrap_interval,
+    nearest_neighbor_accuracy,
+    nearest_neighbor_hits,
+    ridge_accuracy,
+    ridge_hits,
+    standardize,
+)
 
 
 @pytest.fixture
@@ -38,3 +45,23 @@ def test_ridge_against_scikit_learn(data):
         correct.append(predicted == labels[test])
     ours = ridge_accuracy(features, labels, penalty=0.5, seeds=(3,))
     assert ours == pytest.approx(100 * np.mean(np.concatenate(correct)))
+
+
+def test_hits_average_to_the_accuracies(data):
+    features, labels = data
+    assert 100 * nearest_neighbor_hits(features, labels).mean() == pytest.approx(
+        nearest_neighbor_accuracy(features, labels)
+    )
+    each = [ridge_hits(features, labels, seeds=(seed,)) for seed in (0, 1, 2)]
+    np.testing.assert_allclose(ridge_hits(features, labels), np.mean(each, axis=0))
+    assert ridge_accuracy(features, labels) == pytest.approx(100 * np.mean(each))
+
+
+def test_bootstrap_interval_of_a_share_is_that_of_the_normal_approximation():
+    hits = np.arange(400) % 4 == 0
+    low, high = bootstrap_interval(hits)
+    half = 196 * np.sqrt(0.25 * 0.75 / 400)
+    assert low == pytest.approx(25 - half, abs=0.6)
+    assert high == pytest.approx(25 + half, abs=0.6)
+    assert bootstrap_interval(hits) == (low, high)
+    assert bootstrap_interval(np.ones(9, bool)) == (100.0, 100.0)
