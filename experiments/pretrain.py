@@ -1,10 +1,10 @@
-"""Pre-trains a 3D backbone on static shapes: contrast of partial views + masked reconstruction.
+"""Pre-trains a 3D backbone on static shapes, by contrast and reconstruction or by class names.
 
 python -m experiments.pretrain --shapes=FILE_OR_FOLDER --workdir=runs/pretrain
 
 Writes `backbone.safetensors`, and, where shapes have classes, `source_bank.npz` and the gate: how
-much better than three random initializations the frozen features tell the classes apart (labels
-are never used in training). The shipped assets were made by
+much better than three random initializations the frozen features tell the classes apart. Labels
+are used in training with --objective=classes only. The shipped assets were made by
 `--shapes=sweethome3d_2048.npz` (README, "The shipped backbone").
 """
 
@@ -24,6 +24,8 @@ class Args:
     partial: bool = False  # accept an archive that is not complete
     per_class: int = 0  # shapes of each class kept out of training, to measure with; 0: none
     except_classes: str = ""  # classes without such shapes, with commas and wildcards
+    unlabeled_classes: str = ""  # classes whose shapes count as unlabeled, as --except_classes
+    objective: str = "views"  # views (no labels) or classes (the names of classes)
     workdir: str = "runs/pretrain"  # run folder
     start: str = ""  # run folder of an earlier pre-training to go on from
     preset: str = "tiny"  # size of the backbone: tiny or small
@@ -32,7 +34,9 @@ class Args:
     pairs: int = 16  # pairs of procedural objects per step besides; two objects of one family each
     learning_rate: float = 1e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
-    contrast_weight: float = 1.0  # weight of the contrast of views; 0 for reconstruction alone
+    contrast_weight: float = 1.0  # weight of the contrast; 0 for the other loss alone
+    kept_patches: float = 0.5  # share of the patches of a view that the objective classes sees
+    yaw_jitter: float = 0.26  # largest rotation of a view about the up axis, in radians
     members: int = 16  # objects that are made of each family
     temperature: float = 0.2  # of the contrast
     reconstruction_weight: float = 10.0  # weight of the Chamfer distance
@@ -42,12 +46,14 @@ class Args:
 
 def main(args: Args) -> None:
     """Trains, writes backbone and source bank, prints the result."""
+    from typing import cast
+
     import numpy as np
 
     from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.point_mae import PRESETS
-    from pointata_jax.shapes.subsets import related
+    from pointata_jax.shapes.subsets import related, without_labels
     from pointata_jax.stages import pretrain
     from pointata_jax.training import run_folder
 
@@ -59,6 +65,7 @@ def main(args: Args) -> None:
         raise InputError(f"unknown preset {args.preset!r}: choose one of {', '.join(PRESETS)}.")
     run_folder.enable_compilation_cache()
     shapes, held_out = runs.open_shapes(args.shapes, partial=args.partial), None
+    shapes = without_labels(shapes, runs.names_of(args.unlabeled_classes))
     if args.per_class:
         # The draw of experiments.probe_backbone by default, whatever the seed of the training.
         chosen = runs.probe_subset(shapes, args.per_class, args.except_classes, seed=0)
@@ -71,6 +78,9 @@ def main(args: Args) -> None:
         args.workdir, task="pretrain", settings=settings, resume=args.resume
     )
     config = pretrain.PretrainConfig(
+        objective=cast(pretrain.Objective, args.objective),
+        kept_patches=args.kept_patches,
+        yaw_jitter=args.yaw_jitter,
         contrast_weight=args.contrast_weight,
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,

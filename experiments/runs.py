@@ -92,16 +92,19 @@ def bank_digest(bank: SourceBank) -> str:
 
 def open_shapes(places: str, *, partial: bool = False) -> Shapes:
     """The shapes of one place or of several, separated by commas."""
-    paths = [path.strip() for path in places.split(",") if path.strip()]
-    return join([load_shapes(path, partial=partial) for path in paths])
+    return join([load_shapes(path, partial=partial) for path in names_of(places)])
 
 
 def probe_subset(shapes: Shapes, per_class: int, except_classes: str, seed: int) -> np.ndarray:
     """Indices of the shapes that a backbone is measured with (`shapes.subsets`)."""
     if per_class < 2:
         raise InputError(f"{per_class} shapes per class cannot be told apart: give two or more.")
-    names = [name.strip() for name in except_classes.split(",") if name.strip()]
-    return balanced_subset(shapes, per_class, except_classes=names, seed=seed)
+    return balanced_subset(shapes, per_class, except_classes=names_of(except_classes), seed=seed)
+
+
+def names_of(listed: str) -> list[str]:
+    """The names in a list separated by commas."""
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def start_devices(distributed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import re
 from collections.abc import Sequence
@@ -41,15 +42,12 @@ def balanced_subset(
     Raises:
       InputError: a name matches no class, or fewer than two classes remain.
     """
-    for pattern in except_classes:
-        if not fnmatch.filter(shapes.class_names, pattern):
-            raise InputError(f"no class is named {pattern!r}: check the list of classes.")
+    left_out = _classes_named(shapes, except_classes)
     rng = np.random.default_rng(seed)
     chosen = []
-    for label, name in enumerate(shapes.class_names):
+    for label in range(len(shapes.class_names)):
         members = np.flatnonzero(shapes.labels == label)
-        left_out = any(fnmatch.fnmatchcase(name, pattern) for pattern in except_classes)
-        if len(members) >= per_class and not left_out:
+        if len(members) >= per_class and label not in left_out:
             chosen.append(rng.choice(members, per_class, replace=False))
     if len(chosen) < 2:
         raise InputError(
@@ -70,3 +68,27 @@ def related(shapes: Shapes, chosen: Int[np.ndarray, " chosen"]) -> Bool[np.ndarr
         stems = {stem(shapes.names[index]) for index in chosen.tolist() if shapes.names[index]}
         mask |= np.array([stem(name) in stems if name else False for name in shapes.names])
     return mask
+
+
+def without_labels(shapes: Shapes, classes: Sequence[str]) -> Shapes:
+    """The shapes, with the label -1 for those of some classes.
+
+    Args:
+      shapes: any.
+      classes: names, also with wildcards. They stay in `class_names`.
+
+    Raises:
+      InputError: a name matches no class.
+    """
+    named = np.isin(shapes.labels, list(_classes_named(shapes, classes)))
+    return dataclasses.replace(shapes, labels=np.where(named, -1, shapes.labels).astype(np.int32))
+
+
+def _classes_named(shapes: Shapes, patterns: Sequence[str]) -> set[int]:
+    found: set[int] = set()
+    for pattern in patterns:
+        names = fnmatch.filter(shapes.class_names, pattern)
+        if not names:
+            raise InputError(f"no class is named {pattern!r}: check the list of classes.")
+        found |= {shapes.class_names.index(name) for name in names}
+    return found

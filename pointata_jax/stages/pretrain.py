@@ -1,4 +1,4 @@
-"""Pre-training of the 3D backbone: contrast of partial views and masked reconstruction.
+"""Pre-training of the 3D backbone: contrast and reconstruction of views, or classes of views.
 
 With few shapes, masked reconstruction alone teaches a small backbone little about shape classes.
 Contrast between two augmented partial views of each shape teaches it more. The combination follows
@@ -17,7 +17,8 @@ Three choices matter more than the length of the training:
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -36,20 +37,29 @@ from pointata_jax.models.point_mae import (
     random_mask,
 )
 from pointata_jax.procedural.objects import object_families
-from pointata_jax.shapes.collection import PairBatches, Shapes
+from pointata_jax.shapes.batches import ClassBatches, PairBatches
+from pointata_jax.shapes.collection import Shapes
+from pointata_jax.stages.class_objective import (
+    ShapeClassifier,
+    classification_loss,
+    standardized_directions,
+    supervised_contrast,
+)
 from pointata_jax.stages.probe import probe
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.hooks import Checkpoint, Log
-from pointata_jax.training.loop import fit
+from pointata_jax.training.loop import BatchIterator, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
     learning_rate_schedule,
     make_optimizer,
 )
-from pointata_jax.training.partition import assign_groups, count_parameters
+from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
 from pointata_jax.training.step import LossFn, create_train_state, make_train_step
+
+Objective = Literal["views", "classes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +67,13 @@ class PretrainConfig:
     """Views, weights of the two losses, and length of the training.
 
     Attributes:
+      objective: what is learned. "views": contrast of views and reconstruction, without labels.
+        "classes": the class of each view (`class_objective`).
       num_points: points of a view.
       crop_probability: share of the views from which a half-space cut removes a part.
       min_kept: smallest share of the points that a cut leaves.
-      yaw_jitter: in radians. All views of a step are rotated about the up axis by one random angle,
-        and each view by up to this much more.
+      yaw_jitter: in radians, the largest rotation of a view about the up axis. With the objective
+        "views", all views of a step are rotated by one random angle in addition.
       scale_range: range of the per-axis scale.
       jitter_std: standard deviation of the noise on coordinates (unit-sphere units).
       mask_ratio: share of the patches that are hidden from the reconstruction.
@@ -71,12 +83,17 @@ class PretrainConfig:
       num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
         one family.
       members: procedural objects that are made of each family.
+      kept_patches: share of the patches that the objective "classes" sees of a view.
+      label_smoothing: share of the target of "classes" that is spread over all classes.
+      class_power: with "classes", a class is drawn with a probability proportional to its number of
+        shapes to this power.
       steps: optimizer steps.
       batch_size: shapes of a batch, besides the pairs.
       learning_rate: peak of the schedule.
       weight_decay: of matrices; biases, norms and embeddings have none.
     """
 
+    objective: Objective = "views"
     num_points: int = 1024
     crop_probability: float = 0.7
     min_kept: float = 0.5
@@ -89,10 +106,25 @@ class PretrainConfig:
     reconstruction_weight: float = 10.0
     num_pairs: int = 16
     members: int = 16
+    kept_patches: float = 0.5
+    label_smoothing: float = 0.1
+    class_power: float = 0.5
     steps: int = 600
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+
+    def __post_init__(self):
+        if self.objective not in get_args(Objective):
+            raise InputError(
+                f"unknown objective {self.objective!r}: choose one of "
+                f"{', '.join(get_args(Objective))}."
+            )
+        if not (0 < self.kept_patches <= 1 and 0 <= self.label_smoothing < 1):
+            raise InputError(
+                f"kept_patches is {self.kept_patches} and label_smoothing {self.label_smoothing}: "
+                "give shares from 0 to 1."
+            )
 
 
 class Pretrainer(nn.Module):
@@ -107,9 +139,7 @@ class Pretrainer(nn.Module):
     def describe(self, points: jax.Array, train: bool = False) -> jax.Array:
         """Unit vectors `[B, 2D]` of views `[B, N, 3]`: pooled tokens, standardized by the batch."""
         pooled = pooled_features(self.autoencoder.backbone(points, train))
-        centered = pooled - pooled.mean(0)
-        rows = centered / (jnp.sqrt(jnp.square(centered).mean(0)) + 1e-3)
-        return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), 1e-6)
+        return standardized_directions(pooled)
 
     def __call__(self, view_a, view_b, mask, num_masked: int, train: bool = False):
         """Descriptions of both views `[2B, 2D]` and the reconstruction of the first."""
@@ -185,6 +215,64 @@ def make_loss(model: Pretrainer, config: PretrainConfig) -> LossFn:
     return loss_fn
 
 
+def make_class_loss(model: ShapeClassifier, config: PretrainConfig) -> LossFn:
+    """The loss of a `ShapeClassifier`: cross-entropy and supervised contrast, weighted."""
+
+    def loss_fn(params, model_state, batch, key, train=True):
+        view_key, patch_key = jax.random.split(key)
+        keys = jax.random.split(view_key, batch["points"].shape[0])
+        views = jax.vmap(lambda k, p: partial_view(k, p, 0.0, config))(keys, batch["points"])
+        variables = {"params": params, **model_state}
+        (logits, features), new_state = model.apply(
+            variables, views, patch_key, train, mutable=["batch_stats"]
+        )
+        labels = jnp.asarray(batch["label"])
+        entropy = classification_loss(logits, labels, config.label_smoothing)
+        directions = standardized_directions(features)
+        contrast = supervised_contrast(directions, labels, config.temperature)
+        loss = entropy + config.contrast_weight * contrast
+        accuracy = 100.0 * (logits.argmax(-1) == labels).mean()
+        metrics = {"cross_entropy": entropy, "contrast": contrast, "accuracy": accuracy}
+        return loss, (new_state, metrics)
+
+    return loss_fn
+
+
+class _Task(NamedTuple):
+    """What an objective trains: variables, loss, batches, and where its backbone is in them."""
+
+    variables: Params
+    loss: LossFn
+    batches: BatchIterator
+    rows: int
+    backbone: Sequence[str]
+
+
+def _make_task(
+    backbone: BackboneConfig, config: PretrainConfig, shapes: Shapes, seed: int
+) -> _Task:
+    points = shapes.points
+    view = jnp.asarray(points[:2, : config.num_points])
+    key = jax.random.key(seed)
+    if config.objective == "classes":
+        num_kept = max(1, round(config.kept_patches * backbone.num_groups))
+        classifier = ShapeClassifier(backbone, len(shapes.class_names), num_kept)
+        batches = ClassBatches(points, shapes.labels, config.batch_size, seed, config.class_power)
+        variables = classifier.init(key, view)
+        loss = make_class_loss(classifier, config)
+        return _Task(variables, loss, batches, config.batch_size, ("backbone",))
+    families = None
+    if config.num_pairs:
+        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
+    model = Pretrainer(backbone)
+    num_masked = int(config.mask_ratio * backbone.num_groups)
+    mask = random_mask(jax.random.key(0), 2, backbone.num_groups, num_masked)
+    variables = model.init(key, view, view, mask, num_masked)
+    batches = PairBatches(points, config.batch_size, seed, families, config.num_pairs)
+    rows = config.batch_size + config.num_pairs
+    return _Task(variables, make_loss(model, config), batches, rows, ("autoencoder", "backbone"))
+
+
 def pretrain(
     backbone: BackboneConfig,
     config: PretrainConfig,
@@ -201,21 +289,16 @@ def pretrain(
     Args:
       backbone: architecture.
       config: views, losses, optimization.
-      shapes: to train on. Their labels are used by the source bank and the gate only.
+      shapes: to train on. The objective "views" does not use their labels; the source bank and
+        the gate do.
       held_out: labeled shapes for the gate; None: those that it was trained on.
       run: the run folder.
       start: run folder of an earlier pre-training; its weights are the initial ones.
       seed: of initialization, order and views.
       resume: continue a killed run.
     """
-    points, families = shapes.points, None
-    if config.num_pairs:
-        families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
-    model = Pretrainer(backbone)
-    view = jnp.asarray(points[:2, : config.num_points])
-    num_masked = int(config.mask_ratio * backbone.num_groups)
-    mask = random_mask(jax.random.key(0), 2, backbone.num_groups, num_masked)
-    variables = model.init(jax.random.key(seed), view, view, mask, num_masked)
+    task = _make_task(backbone, config, shapes, seed)
+    variables = task.variables
     groups = assign_groups(variables["params"], ((".+", "backbone"),))
     optimizer_config = OptimizerConfig(
         learning_rate=config.learning_rate,
@@ -225,19 +308,20 @@ def pretrain(
     )
     optimizer = make_optimizer(optimizer_config, groups)
     mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.batch_size + config.num_pairs, mesh)
+    sharding.check_batch_size(task.rows, mesh)
     if start is not None:
         params, collections, _ = load_adapter(RunFolder.open(start).adapter_path)
         if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, variables["params"]):
             raise InputError(
-                f"the run in {start} trained a backbone of another size: give the same --preset."
+                f"the run in {start} trained a backbone of another size or with another objective: "
+                "give the same --preset and --objective."
             )
         variables = {"params": params, "batch_stats": collections["batch_stats"]}
     state = create_train_state(
         variables["params"], {"batch_stats": variables["batch_stats"]}, optimizer, mesh=mesh
     )
     step = make_train_step(
-        make_loss(model, config),
+        task.loss,
         optimizer,
         mesh=mesh,
         schedule=learning_rate_schedule(optimizer_config),
@@ -247,7 +331,7 @@ def pretrain(
             state,
             {},
             step,
-            PairBatches(points, config.batch_size, seed, families, config.num_pairs),
+            task.batches,
             jax.random.key(seed + 1),
             config.steps,
             [Log(20, run), Checkpoint(checkpoints, 200, resume=resume)],
@@ -255,16 +339,20 @@ def pretrain(
         )
     state = jax.device_get(fitted.state)
     save_adapter(run.adapter_path, state.trainable, state.model_state, {"task": run.task})
-    trained = {
-        "params": state.trainable["autoencoder"]["backbone"],
-        "batch_stats": state.model_state["batch_stats"]["autoencoder"]["backbone"],
-    }
+    trained = {"params": state.trainable, "batch_stats": state.model_state["batch_stats"]}
+    for name in task.backbone:
+        trained = {collection: tree[name] for collection, tree in trained.items()}
     path = run.path / "backbone.safetensors"
-    described = {"made_by": "experiments.pretrain", "shapes": str(len(points)), "seed": str(seed)}
+    described = {
+        "made_by": "experiments.pretrain",
+        "shapes": str(len(shapes.points)),
+        "seed": str(seed),
+    }
     save_backbone(path, backbone, trained, described)
     result: dict[str, Any] = {
         "steps": fitted.step,
-        "num_shapes": len(points),
+        "objective": config.objective,
+        "num_shapes": len(shapes.points),
         "parameters": count_parameters(trained["params"]),
         "backbone_sha256": file_sha256(path),
     }

@@ -1,4 +1,4 @@
-"""Shapes from packed files and folders, and batches of them."""
+"""Shapes from packed files and folders."""
 
 import os
 import warnings
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pointata_jax.errors import InputError
-from pointata_jax.shapes.collection import PairBatches, load_shapes, unit_sphere
+from pointata_jax.shapes.collection import load_shapes, unit_sphere
 
 
 def test_packed_fixed_point_file(tmp_path):
@@ -53,41 +53,6 @@ def test_invalid_input_is_an_input_error(tmp_path, case):
         path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(InputError, match=match):
         load_shapes(path)
-
-
-def test_batches_cover_every_epoch_and_resume():
-    points = np.arange(10, dtype=np.float32)[:, None, None]
-    batches = PairBatches(points, 4, seed=1)
-    drawn = [next(batches)["points"].ravel().tolist() for _ in range(5)]
-    flat = sum(drawn, [])
-    assert sorted(flat[:10]) == sorted(flat[10:]) == list(range(10))
-    assert flat[:10] != flat[10:]
-    again = PairBatches(points, 4, seed=1)
-    again.set_state({"next_index": 3})
-    assert next(again)["points"].ravel().tolist() == drawn[3]
-    with pytest.raises(InputError, match="batch of 11"):
-        PairBatches(points, 11, seed=0)
-
-
-def test_pairs_are_two_members_of_one_family():
-    points = -np.ones((10, 1, 1), np.float32)
-    families = np.arange(30, dtype=np.float32).reshape(6, 5, 1, 1)  # value // 5 is the family
-    batches = PairBatches(points, 4, 0, families, num_pairs=6)
-    seen = set()
-    for _ in range(40):
-        batch = next(batches)
-        first, second = (batch[key].ravel() for key in ("points", "partners"))
-        np.testing.assert_array_equal(first[:4], second[:4])
-        np.testing.assert_array_equal(first[4:] // 5, second[4:] // 5)
-        assert (first[4:] != second[4:]).all()
-        assert sorted(first[4:] // 5) == list(range(6))  # all of different families
-        seen |= set(zip(first[4:].tolist(), second[4:].tolist(), strict=True))
-    assert len(seen) > 80  # of 120
-    again = PairBatches(points, 4, 0, families, num_pairs=6)
-    again.set_state({"next_index": 39})
-    np.testing.assert_array_equal(next(again)["partners"], batch["partners"])
-    with pytest.raises(InputError, match="7 pairs"):
-        PairBatches(points, 4, 0, families, num_pairs=7)
 
 
 FAR = np.array([388096.0, 3948996.0, 40.0])
