@@ -23,19 +23,22 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("checkpoint", help=".pth, .pt or .t7 (zip format of torch >= 1.6), or .safetensors")
     add("--output", required=True, help="the .safetensors file to write")
-    add("--to", default="pointata", help="pointata (default), or torch for Point-MAE's names")
+    add("--to", default="pointata", help="pointata (default), or torch for names of PyTorch code")
     add(
         "--format",
         default="auto",
-        help="point_mae, point_bert, recon, ulip, torch_pointcloud, pointata; default: auto",
+        help="point_mae, pcp_mae, point_bert, point_jepa, recon, ulip, uni3d, torch_pointcloud, "
+        "pointata; default: auto",
     )
     add("--report", help="a JSON file to write that lists every tensor and what became of it")
     add("--drop", metavar="REGEX", help="leave out tensors whose whole name matches")
     add("--key", help="the entry that holds the weights, dotted if nested; default: searched for")
     add("--prefix", help="start of the names of the wanted tensors; others are left out")
-    add("--num_heads", type=int, help="attention heads; default: one for every 64 channels")
-    add("--num_groups", type=int, help="patches per shape; default: the family's (64; ULIP 512)")
-    add("--group_size", type=int, help="points per patch; default: the file's, or 32")
+    add(
+        "--num_heads", type=int, help="attention heads; default: the file's, or one for 64 channels"
+    )
+    add("--num_groups", type=int, help="patches per shape; default: the family's (64, 512)")
+    add("--group_size", type=int, help="points per patch; default: the file's, or 32 or 64")
     return parser
 
 

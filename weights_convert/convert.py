@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,12 @@ def convert(
 
     with _accounted(path, options, on_refusal=write_report) as (state, accounts):
         source_hash = file_sha256(path)
+        names = _names(accounts, to)
         metadata = _metadata(path, source_hash, state, accounts, options, to)
         finite = _Finite(path)
         with _writing("output", output):
             write_safetensors(output, _plan(state, accounts, to, finite), metadata, finite.check)
-        _compare(output, state, accounts, to)
+        _compare(output, state, accounts, names)
         found = Report.of(
             accounts,
             state,
@@ -183,9 +184,17 @@ class _Finite:
         if self._bad:
             shown = ", ".join(list(self._bad.values())[:_SHOWN])
             more = f" and {len(self._bad) - _SHOWN} more" if len(self._bad) > _SHOWN else ""
+            advice = (
+                "the training of the checkpoint diverged or the file is damaged; use another one"
+            )
+            if all(name.endswith((".running_mean", ".running_var")) for name in self._bad):
+                advice = (
+                    "these statistics of BatchNorm are lost, and zeros in their place would change "
+                    "every patch token; estimate them again in PyTorch (a few hundred clouds "
+                    "through the model in train mode) and save the file, or use another one"
+                )
             raise InputError(
-                f"{os.fspath(self._path)}: {shown}{more} hold values that are not finite: the "
-                "training of the checkpoint diverged or the file is damaged; use another one."
+                f"{os.fspath(self._path)}: {shown}{more} hold values that are not finite: {advice}."
             )
 
 
@@ -254,12 +263,21 @@ def _metadata(
     return metadata | {"format": OURS, "config": config}
 
 
-def _compare(output: str | os.PathLike, state: StateDict, accounts: Accounts, to: str) -> None:
+def _names(accounts: Accounts, to: str) -> dict[Entry, str]:
+    """Name of every entry in the output."""
+    if to == "torch":
+        return to_torch.torch_names(accounts.architecture)
+    return {entry: entry.path for entry in accounts.used}
+
+
+def _compare(
+    output: str | os.PathLike, state: StateDict, accounts: Accounts, names: Mapping[Entry, str]
+) -> None:
     """Reads the output and the checkpoint again and checks that their bits are equal."""
     with open_state_dict(output) as written:
         for entry in accounts.used:
-            value = written.tensors[entry.name if to == "torch" else entry.path].read()
-            ours = entry.to_ours(value) if to == "torch" else value
+            value = written.tensors[names[entry]].read()
+            ours = value if names[entry] == entry.path else entry.to_ours(value)
             expected = _read(state, accounts, entry)
             if accounts.format is OUR_FORMAT:
                 same = _same_bits(ours, expected)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 Rules = tuple[tuple[str, str], ...]
 """Pairs of a regular expression for whole names and a replacement or a reason."""
 
 COUNTERS: Rules = ((r".+\.num_batches_tracked", "BatchNorm's counters of batches"),)
+
+Shapes = Mapping[str, Sequence[int]]
 
 FIRST_LAYER = r"encoder\.first_conv\.0\.weight"
 """A tensor that every trunk has, by its standard name."""
@@ -27,6 +30,18 @@ class Format:
       renames: (expression, replacement) to standard names (`trunk`); the first match is used.
       drops: (expression, reason) of names that are left out on purpose.
       num_groups: patches of a shape in the published configuration.
+      group_size: points of a patch in the published configuration.
+      fits: whether shapes, by name in the file, are of this kind. For files that have the names of
+        another family.
+      variants: from shapes by standard name to the settings in which the family differs from
+        Point-MAE (`weights_convert.variants.VARIANTS`), and "channel_constants" and "num_heads"
+        where they are known.
+      settings: names of `num_heads`, `num_groups` and `group_size` in the settings that a file of
+        PyTorch Lightning states.
+      stated: settings of such a file, each with the only value that can be converted and what
+        another value means.
+      torch_names: (expression, replacement) from standard names to the names that are written for
+        PyTorch; empty for standard names.
     """
 
     family: str
@@ -36,6 +51,12 @@ class Format:
     renames: Rules
     drops: Rules
     num_groups: int = 64
+    group_size: int = 32
+    fits: Callable[[Shapes], bool] = lambda shapes: True
+    variants: Callable[[Shapes], Mapping[str, Any]] = lambda shapes: {}
+    settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    stated: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
+    torch_names: Rules = ()
 
     @classmethod
     def of_standard_names(
@@ -48,7 +69,7 @@ class Format:
         parts: tuple[str, ...],
         drops: Rules,
         signature: tuple[str, ...] = (FIRST_LAYER,),
-        num_groups: int = 64,
+        **others: Any,
     ) -> Format:
         """A format with standard names behind a prefix.
 
@@ -60,7 +81,7 @@ class Format:
           parts: expressions of standard names, each with one group around the whole name.
           drops: see `Format`.
           signature: see `Format`, without the prefix.
-          num_groups: see `Format`.
+          **others: further attributes of `Format`.
         """
         return cls(
             family,
@@ -69,19 +90,21 @@ class Format:
             signature=tuple(prefix + name for name in signature),
             renames=tuple((prefix + part, r"\1") for part in parts),
             drops=drops,
-            num_groups=num_groups,
+            **others,
         )
 
-    def matches(self, names: Collection[str]) -> bool:
-        """Whether a file with these names is of this kind."""
-        return all(any(re.fullmatch(part, name) for name in names) for part in self.signature)
+    def matches(self, names: Collection[str], shapes: Shapes) -> bool:
+        """Whether a file with these names, and shapes of tensors by name, is of this kind."""
+        named = all(any(re.fullmatch(part, name) for name in names) for part in self.signature)
+        return named and self.fits(shapes)
 
     def standard_name(self, name: str) -> str | None:
         """The standard name of a tensor; None if it has none."""
-        for pattern, replacement in self.renames:
-            if match := re.fullmatch(pattern, name):
-                return match.expand(replacement)
-        return None
+        return _renamed(self.renames, name)
+
+    def torch_name(self, standard: str) -> str | None:
+        """The name that is written for PyTorch; None if the family has no such tensor."""
+        return _renamed(self.torch_names, standard) if self.torch_names else standard
 
     def reason_to_drop(self, name: str) -> str | None:
         """The reason to leave a tensor out; None if there is none."""
@@ -89,3 +112,10 @@ class Format:
             if re.fullmatch(pattern, name):
                 return reason
         return None
+
+
+def _renamed(rules: Rules, name: str) -> str | None:
+    for pattern, replacement in rules:
+        if match := re.fullmatch(pattern, name):
+            return match.expand(replacement)
+    return None

@@ -8,11 +8,21 @@ import re
 from collections.abc import Mapping
 
 from pointata_jax.errors import InputError
-from weights_convert import point_bert, point_mae, recon, torch_pointcloud, ulip
+from weights_convert import (
+    pcp_mae,
+    point_bert,
+    point_jepa,
+    point_mae,
+    recon,
+    torch_pointcloud,
+    ulip,
+    uni3d,
+)
 from weights_convert.family import Format
 from weights_convert.state_dict import StateDict
 from weights_convert.torch_zip import Tensor
 from weights_convert.trunk import Architecture, Entry, entries, infer_architecture
+from weights_convert.variants import variants_of
 
 OURS = "pointata_jax.backbone/1"
 """`format` in the metadata of files of this library, as `models.backbone_file.FORMAT`."""
@@ -22,15 +32,47 @@ OUR_FORMAT = Format("pointata", "PointATA-JAX", "backbone", (), (), ())
 # The most specific first: a ReCon file also has every name of a Point-MAE file.
 FORMATS: tuple[Format, ...] = (
     *torch_pointcloud.FORMATS,
+    *uni3d.FORMATS,
     *ulip.FORMATS,
     *recon.FORMATS,
+    *point_jepa.FORMATS,
     *point_bert.FORMATS,
+    *pcp_mae.FORMATS,
     *point_mae.FORMATS,
 )
-FAMILIES = ("point_mae", "point_bert", "recon", "ulip", "torch_pointcloud", "pointata")
+FAMILIES = (*dict.fromkeys(fmt.family for fmt in reversed(FORMATS)), "pointata")
+# Name of a tensor, family, reason.
 _UNSUPPORTED = (
-    (r"GPT_Transformer\..+|.*\.?sos_pos", "PointGPT"),
-    (r"(.+\.)?h_encoder\..+", "Point-M2AE"),
+    (
+        r"GPT_Transformer\..+|(.*\.)?sos_pos",
+        "PointGPT",
+        "its residuals start from the normalized input, and a patch attends to earlier ones only",
+    ),
+    (
+        r"(.+\.)?h_encoder\..+",
+        "Point-M2AE",
+        "it merges patches between its blocks",
+    ),
+    (
+        r"(.+\.)?blocks\.blocks\.\d+\.cls\.conv\d\.\d\.weight",
+        "Point-FEMAE",
+        "its blocks hold a convolution over neighboring patches, and its code has no license",
+    ),
+    (
+        r"(.+\.)?global_blocks\.\d+\..+",
+        "ReCon++",
+        "its transformer has a second one for image and text queries",
+    ),
+    (
+        r"(.+\.)?ppat\..+",
+        "OpenShape",
+        "its patch embedder is a PointNet++, and it has no position embedding",
+    ),
+    (
+        r"(.+\.)?enc\.enc\d+\.block\d+\..+",
+        "Point Transformer V3 (Sonata, Concerto, Utonia)",
+        "it needs sparse convolutions, and these weights forbid commercial use",
+    ),
 )
 
 
@@ -109,18 +151,20 @@ def recognize(state: StateDict, family: str = "auto") -> Format:
         raise InputError(f"unknown format {family!r}: choose auto or one of {', '.join(FAMILIES)}.")
     if state.metadata.get("format") == OURS and family in ("auto", "pointata"):
         return OUR_FORMAT
-    # Includes the names of other values, so that `account` can name those in place of tensors.
-    names = (*state.tensors, *state.others)
-    for candidate in FORMATS:
-        if family in ("auto", candidate.family) and candidate.matches(names):
-            return candidate
-    first = ", ".join(sorted(state.tensors)[:6])
-    for pattern, family_name in _UNSUPPORTED:
+    # Before the formats, because some of these files have all names of a Point-MAE.
+    for pattern, family_name, reason in _UNSUPPORTED:
         if any(re.fullmatch(pattern, name) for name in state.tensors):
             raise InputError(
-                f"this is a checkpoint of {family_name}, whose transformer differs from "
-                f"Point-MAE's: only {', '.join(FAMILIES[:-1])} can be converted."
+                f"this is a checkpoint of {family_name}, which cannot be converted, because "
+                f"{reason}: use a checkpoint of {', '.join(FAMILIES[:-1])}."
             )
+    # Includes the names of other values, so that `account` can name those in place of tensors.
+    names = (*state.tensors, *state.others)
+    shapes = {name: tensor.shape for name, tensor in state.tensors.items()}
+    for candidate in FORMATS:
+        if family in ("auto", candidate.family) and candidate.matches(names, shapes):
+            return candidate
+    first = ", ".join(sorted(state.tensors)[:6])
     elsewhere = ", ".join(f"{h.key} ({h.tensors})" for h in state.besides[:6])
     beside = f" Other tensors are in {elsewhere}: choose them by --key." if elsewhere else ""
     wanted = "of a known family" if family == "auto" else f"of the family {family}"
@@ -146,6 +190,7 @@ def account(state: StateDict, options: Options) -> Accounts:
     if fmt is OUR_FORMAT:
         return _account_ours(kept, by_choice)
     _check_that_trunk_values_are_tensors(fmt, state)
+    _check_settings(fmt, state)
     standard: dict[str, str] = {}
     dropped: dict[str, list[str]] = {}
     unexpected: list[str] = []
@@ -158,7 +203,7 @@ def account(state: StateDict, options: Options) -> Accounts:
             standard[bare] = name
     shapes = {name: tensors[source].shape for name, source in standard.items()}
     aside = {name: tensors[name].shape for names in dropped.values() for name in names}
-    architecture = _architecture(aside | shapes, fmt, state.metadata, options)
+    architecture = _architecture(aside | shapes, fmt, kept, options)
     used: dict[Entry, str] = {}
     missing: list[str] = []
     misshapen: dict[str, str] = {}
@@ -200,6 +245,18 @@ def _check_that_trunk_values_are_tensors(fmt: Format, state: StateDict) -> None:
         )
 
 
+def _check_settings(fmt: Format, state: StateDict) -> None:
+    """Raises InputError if the settings that the file states are not those of the format."""
+    for name, (expected, meaning) in fmt.stated.items():
+        value = state.settings.get(name, expected)
+        if value != expected:
+            raise InputError(
+                f"it is a checkpoint of {fmt.title} with {name}={value}, which means {meaning} and "
+                "does not show in the shapes: use one that was trained with "
+                f"{name}={expected}."
+            )
+
+
 def _drop_by_choice(
     tensors: Mapping[str, Tensor], pattern: str | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -220,22 +277,32 @@ def _drop_by_choice(
 
 
 def _architecture(
-    shapes: Mapping[str, tuple[int, ...]],
-    fmt: Format,
-    metadata: Mapping[str, str],
-    options: Options,
+    shapes: Mapping[str, tuple[int, ...]], fmt: Format, state: StateDict, options: Options
 ) -> Architecture:
-    num_heads, num_groups, group_size = options.num_heads, options.num_groups, options.group_size
-    known = _stated_architecture(metadata, CONFIG_KEY) if CONFIG_KEY in metadata else None
+    """The architecture, from the options, then what the file states, then the format's."""
+    known = None
+    if CONFIG_KEY in state.metadata:
+        known = _stated_architecture(state.metadata, CONFIG_KEY)
+    variants = dict(fmt.variants(shapes))
+    usual = {"num_heads": variants.pop("num_heads", None), "num_groups": fmt.num_groups}
     if known is not None:
-        num_heads = known.num_heads if num_heads is None else num_heads
-        num_groups = known.num_groups if num_groups is None else num_groups
-        group_size = known.group_size if group_size is None else group_size
+        variants = variants_of(known) | {"channel_constants": known.channel_constants}
+
+    def chosen(name: str) -> int | None:
+        if (value := getattr(options, name)) is not None:
+            return value
+        if known is not None:
+            return getattr(known, name)
+        stated = state.settings.get(fmt.settings.get(name))
+        return stated if type(stated) is int and stated > 0 else usual.get(name)
+
     found = infer_architecture(
         shapes,
-        num_heads=num_heads,
-        num_groups=fmt.num_groups if num_groups is None else num_groups,
-        group_size=group_size,
+        num_heads=chosen("num_heads"),
+        num_groups=chosen("num_groups") or fmt.num_groups,
+        group_size=chosen("group_size"),
+        usual_group_size=fmt.group_size,
+        variants=variants,
     )
     # Files for PyTorch have no decoder, but its depth is part of the backbone's configuration.
     return found if known is None else dataclasses.replace(found, decoder_depth=known.decoder_depth)

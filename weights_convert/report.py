@@ -9,6 +9,7 @@ from typing import Any
 from weights_convert.recognize import Accounts
 from weights_convert.state_dict import StateDict, num_values
 from weights_convert.trunk import Architecture
+from weights_convert.variants import VARIANTS, variants_of
 
 _SHOWN = 12
 
@@ -141,6 +142,9 @@ class Report:
         bridge = f", patch embedder {arch.embedder_output}" if arch.embedder_output else ""
         under = f", names under {' '.join(self.wrapping)}" if self.wrapping else ""
         rounded = " (rounded to float32)" if "float64" in self.types else ""
+        differing = [f"{k}={v}" for k, v in variants_of(arch).items() if v != VARIANTS[k]]
+        if arch.channel_constants:
+            differing.append(f"channel_constants={arch.channel_constants}")
         lines = [
             f"checkpoint    {self.source} ({self.container}{under})",
             f"recognized    {self.family}, {self.stage}",
@@ -149,6 +153,7 @@ class Report:
             f"patches       {arch.num_groups} of {arch.group_size} points, "
             f"{arch.input_channels} numbers a point",
             f"tokens        {', '.join(tokens) or 'no class token'}",
+            *([f"variants      {', '.join(differing)}"] if differing else []),
             f"parameters    {self.parameters:,}, and {self.statistics:,} statistics of BatchNorm",
             f"types         {', '.join(self.types)}{rounded}",
             "",

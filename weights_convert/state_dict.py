@@ -20,8 +20,10 @@ from weights_convert.torch_zip import Tensor, open_checkpoint
 if TYPE_CHECKING:
     from safetensors import safe_open
 
-WRAPPERS = ("base_model", "state_dict", "model", "model_state_dict")
-"""Keys under which training scripts put the state dict."""
+WRAPPERS = ("base_model", "state_dict", "model", "model_state_dict", "module")
+"""Keys under which training scripts (the last: DeepSpeed) put the state dict."""
+SETTINGS = "hyper_parameters"
+"""Key under which PyTorch Lightning puts the settings of the model."""
 PREFIXES = ("module.", "base_model.", "model.", "_orig_mod.")
 """Prefixes that data-parallel and compiled models add to every name."""
 _MAX_WRAPPERS = 4
@@ -52,6 +54,7 @@ class StateDict:
       asked_prefix: the prefix that the user asked for.
       left_out: tensors of this entry without that prefix, by full name.
       metadata: metadata of a safetensors file.
+      settings: settings of the model that a file of PyTorch Lightning states.
     """
 
     tensors: Mapping[str, Tensor]
@@ -62,6 +65,7 @@ class StateDict:
     asked_prefix: str | None = None
     left_out: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    settings: Mapping[object, object] = dataclasses.field(default_factory=dict)
 
     def is_copy(self, holding: Holding) -> bool:
         """Whether another entry has the names of at least half of the tensors."""
@@ -104,6 +108,7 @@ def open_state_dict(
         tensors = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
         others = {k: type_name(v) for k, v in found.items() if not isinstance(v, Tensor)}
         bare, prefixes, left_out = _chosen(tensors, prefix, name)
+        settings = value.get(SETTINGS) if isinstance(value, dict) else None
         yield StateDict(
             bare,
             "torch zip",
@@ -112,6 +117,7 @@ def open_state_dict(
             _besides(value, found),
             prefix,
             left_out,
+            settings=settings if isinstance(settings, dict) else {},
         )
 
 

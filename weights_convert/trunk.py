@@ -19,14 +19,15 @@ width H:
 | img_token, img_pos, text_… (ReCon) | (1,1,D)         | image_token, image_position, text_… |
 | blocks.blocks.i.norm{1,2}.*        | (D)             | blocks_i/norm_{1,2}                 |
 | blocks.blocks.i.attn.qkv.weight    | (3D,D)          | blocks_i/attention/qkv              |
+| blocks.blocks.i.attn.qkv.bias      | (3D)            | blocks_i/attention/qkv (Point-JEPA) |
 | blocks.blocks.i.attn.proj.*        | (D,D),(D)       | blocks_i/attention/proj             |
 | blocks.blocks.i.mlp.fc{1,2}.*      | (H,D),(D,H)     | blocks_i/mlp_{0,1}                  |
-| norm.*                             | (D)             | norm                                |
+| norm.* or fc_norm.* (Uni3D)        | (D)             | norm or class_norm                  |
 
-The second stream of ReCon's blocks is in `recon`. Convolutions of width 1 are matrices with
-trailing axes of length 1. Matrices are transposed and vectors are kept. BatchNorm's running mean
-and (unbiased) variance are in `batch_stats`. Rows of qkv are ordered q, k, v, then head, then
-channel, as in this library.
+The second stream of ReCon's blocks is in `recon`, the names of a gated MLP and of separate
+projections are in `uni3d`. Convolutions of width 1 are matrices with trailing axes of length 1.
+Matrices are transposed and vectors are kept. BatchNorm's running mean and (unbiased) variance are
+in `batch_stats`. Rows of qkv are ordered q, k, v, then head, then channel, as in this library.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ import numpy as np
 
 from pointata_jax.errors import InputError
 from weights_convert.recon import GLOBAL_TOKENS, SECOND_STREAM
+from weights_convert.variants import check_variants
 
 POSITION_WIDTH = 128
 """Hidden width of the position MLP, in every published model."""
@@ -74,6 +76,18 @@ class Architecture:
     extra_tokens: tuple[str, ...] = ()
     embedder_output: int | None = None
     block: str = "point_mae"
+    position_input: str = "xyz"
+    position_every_block: bool = True
+    norm_epsilon: float = 1e-5
+    final_norm: str = "all"
+    qkv_bias: str = "none"
+    qkv_fused: bool = True
+    mlp: str = "gelu"
+    mlp_fused: bool = True
+    mlp_norm: bool = False
+    gate_first: bool = True
+    embedder_bias: bool = True
+    channel_constants: tuple[float, ...] = ()
 
     def __post_init__(self):
         counts = (self.width, self.num_heads, *self.embedder_widths, self.input_channels)
@@ -91,6 +105,12 @@ class Architecture:
         )
         if not ratio_is_number or len(self.embedder_widths) != 3 or self.width % self.num_heads:
             raise InputError(f"its architecture is impossible ({self}): use another file.")
+        check_variants(self)
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of a block's MLP."""
+        return round(self.width * self.mlp_ratio)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, the same as those of `BackboneConfig.to_dict`."""
@@ -141,10 +161,13 @@ class Entry(NamedTuple):
         return self.shape[1::-1] if self.path.endswith("/kernel") else (self.shape[-1],)
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a tensor of a file fits; matrices may have trailing axes of length 1."""
+        """Whether a tensor of a file fits.
+
+        Matrices may have trailing axes of length 1, and tokens may be without their leading ones.
+        """
         shape = tuple(shape)
         if not self.path.endswith("/kernel"):
-            return shape == self.shape
+            return shape in (self.shape, self.shape[-1:])
         return shape[:2] == self.shape[:2] and len(shape) <= 4 and set(shape[2:]) <= {1}
 
 
@@ -161,18 +184,42 @@ def _batch_norm(name: str, path: str, size: int) -> Iterator[Entry]:
 
 
 def _block(arch: Architecture, name: str, path: str) -> Iterator[Entry]:
-    width, hidden = arch.width, round(arch.width * arch.mlp_ratio)
+    width, hidden = arch.width, arch.hidden_width
     yield from _layer(f"{name}.norm1", f"{path}/norm_1", width)
-    yield from _layer(f"{name}.attn.qkv", f"{path}/attention/qkv", 3 * width, width, bias=False)
+    yield from _projections(arch, f"{name}.attn", f"{path}/attention")
     yield from _layer(f"{name}.attn.proj", f"{path}/attention/proj", width, width)
     yield from _layer(f"{name}.norm2", f"{path}/norm_2", width)
-    yield from _layer(f"{name}.mlp.fc1", f"{path}/mlp_0", hidden, width)
+    if arch.mlp_fused:
+        rows = 2 * hidden if arch.mlp == "swiglu" else hidden
+        yield from _layer(f"{name}.mlp.fc1", f"{path}/mlp_0", rows, width)
+    else:
+        yield from _layer(f"{name}.mlp.fc1_g", f"{path}/mlp_gate", hidden, width)
+        yield from _layer(f"{name}.mlp.fc1_x", f"{path}/mlp_value", hidden, width)
+    if arch.mlp_norm:
+        yield from _layer(f"{name}.mlp.norm", f"{path}/mlp_norm", hidden)
     yield from _layer(f"{name}.mlp.fc2", f"{path}/mlp_1", width, hidden)
 
 
-def _position(name: str, path: str, width: int) -> Iterator[Entry]:
-    yield from _layer(f"{name}.0", f"{path}/dense_0", POSITION_WIDTH, 3)
-    yield from _layer(f"{name}.2", f"{path}/dense_1", width, POSITION_WIDTH)
+def _projections(arch: Architecture, name: str, path: str) -> Iterator[Entry]:
+    width = arch.width
+    biased = {"none": (), "all": ("q", "k", "v"), "query_value": ("q", "v")}[arch.qkv_bias]
+    parts = (("q", "query"), ("k", "key"), ("v", "value"))
+    if not arch.qkv_fused:
+        for part, ours in parts:
+            layer = f"{name}.{part}_proj", f"{path}/{ours}"
+            yield from _layer(*layer, width, width, bias=part in biased)
+        return
+    yield from _layer(f"{name}.qkv", f"{path}/qkv", 3 * width, width, bias=arch.qkv_bias == "all")
+    if arch.qkv_bias == "query_value":
+        for part, ours in (parts[0], parts[2]):
+            yield Entry(f"{name}.{part}_bias", f"params/{path}/{ours}_bias", (width,))
+
+
+def _position(
+    name: str, path: str, width: int, hidden: int = POSITION_WIDTH, inputs: int = 3
+) -> Iterator[Entry]:
+    yield from _layer(f"{name}.0", f"{path}/dense_0", hidden, inputs)
+    yield from _layer(f"{name}.2", f"{path}/dense_1", width, hidden)
 
 
 def entries(arch: Architecture) -> list[Entry]:
@@ -186,29 +233,33 @@ def entries(arch: Architecture) -> list[Entry]:
         out.append(Entry(f"{name}_token", f"params/{ours}_token", (1, 1, width)))
         out.append(Entry(f"{name}_pos", f"params/{ours}_position", (1, 1, width)))
     first, second = "encoder.first_conv", "encoder.second_conv"
-    out += _layer(f"{first}.0", "embedder/first_conv_0", w0, arch.input_channels, 1)
+    inputs, bias = arch.input_channels, arch.embedder_bias
+    out += _layer(f"{first}.0", "embedder/first_conv_0", w0, inputs, 1, bias=bias)
     out += _batch_norm(f"{first}.1", "embedder/first_norm", w0)
     out += _layer(f"{first}.3", "embedder/first_conv_1", w1, w0, 1)
-    out += _layer(f"{second}.0", "embedder/second_conv_0", w2, 2 * w1, 1)
+    out += _layer(f"{second}.0", "embedder/second_conv_0", w2, 2 * w1, 1, bias=bias)
     out += _batch_norm(f"{second}.1", "embedder/second_norm", w2)
     out += _layer(f"{second}.3", "embedder/second_conv_1", output, w2, 1)
     if arch.embedder_output is not None:
         out += _layer("reduce_dim", "reduce_dim", width, output)
-    out += _position("pos_embed", "position", width)
+    sizes = (width, width) if arch.position_input == "sinusoidal" else (POSITION_WIDTH, 3)
+    out += _position("pos_embed", "position", width, *sizes)
     for i in range(arch.depth):
         name, path = f"blocks.blocks.{i}", f"blocks_{i}"
         out += _block(arch, name, path)
         if arch.block == "recon":
             for theirs, ours, rows, columns, bias in SECOND_STREAM:
-                sizes = {"D": width, "2D": 2 * width, "H": round(width * arch.mlp_ratio)}
+                sizes = {"D": width, "2D": 2 * width, "H": arch.hidden_width}
                 shape = [sizes[size] for size in (rows, columns) if size]
                 out += _layer(f"{name}.{theirs}", f"{path}/{ours}", *shape, bias=bias)
-    out += _layer("norm", "norm", width)
+    if arch.final_norm != "none":
+        last = {"all": ("norm", "norm"), "class": ("fc_norm", "class_norm")}[arch.final_norm]
+        out += _layer(*last, width)
     return out
 
 
 def decoder_entries(arch: Architecture) -> list[Entry]:
-    """The decoder of a pre-training file; paths are those of `MaskedAutoencoder`."""
+    """The decoder of a Point-MAE pre-training file; paths are those of `MaskedAutoencoder`."""
     out = [Entry("mask_token", "params/mask_token", (1, 1, arch.width))]
     out += _position("decoder_pos_embed", "decoder_position", arch.width)
     for i in range(arch.decoder_depth):
@@ -224,6 +275,8 @@ def infer_architecture(
     num_heads: int | None = None,
     num_groups: int = 64,
     group_size: int | None = None,
+    usual_group_size: int = 32,
+    variants: Mapping[str, Any] | None = None,
 ) -> Architecture:
     """The architecture of a trunk from the shapes of its tensors.
 
@@ -232,7 +285,9 @@ def infer_architecture(
       num_heads: attention heads, which the shapes do not show; None for heads of `HEAD_WIDTH`
         channels, as in every published size.
       num_groups: patches per shape, which the shapes do not show either.
-      group_size: points per patch; None for the number in the decoder's shape, or the published 32.
+      group_size: points per patch; None for the number in the decoder's shape, or the usual one.
+      usual_group_size: points per patch in the published configuration of the family.
+      variants: settings in which the family differs from Point-MAE, and `channel_constants`.
 
     Raises:
       InputError: a tensor that is needed for the answer is missing or has an impossible shape, or
@@ -275,24 +330,32 @@ def infer_architecture(
         )
     if num_groups < 1 or (group_size is not None and group_size < 1):
         raise InputError("--num_groups and --group_size must be positive.")
+    depth = _count(shapes, r"blocks\.blocks\.(\d{1,3})\..+")
+    variants = dict(variants or {})
+    gated = variants.get("mlp") == "swiglu"
+    if gated and not variants.get("mlp_fused", True):
+        hidden = dimension("blocks.blocks.0.mlp.fc1_g.weight", 0)
+    else:
+        hidden = dimension("blocks.blocks.0.mlp.fc1.weight", 0) / (2 if gated else 1)
     return Architecture(
         width=width,
-        depth=_count(shapes, r"blocks\.blocks\.(\d{1,3})\..+"),
+        depth=depth,
         num_heads=num_heads,
-        mlp_ratio=dimension("blocks.blocks.0.mlp.fc1.weight", 0) / width,
+        mlp_ratio=hidden / width,
         embedder_widths=(
             dimension("encoder.first_conv.0.weight", 0),
             dimension("encoder.first_conv.3.weight", 0),
             dimension("encoder.second_conv.0.weight", 0),
         ),
         num_groups=num_groups,
-        group_size=decoded or (32 if group_size is None else group_size),
+        group_size=decoded or (usual_group_size if group_size is None else group_size),
         decoder_depth=_count(shapes, r"MAE_decoder\.blocks\.(\d{1,3})\..+"),
         input_channels=dimension("encoder.first_conv.0.weight", 1),
-        class_token="cls_token" in shapes,
+        class_token="cls_token" in shapes or variants.get("final_norm") == "class",
         extra_tokens=tuple(ours for name, ours in GLOBAL_TOKENS if f"{name}_token" in shapes),
         embedder_output=output if reduced else None,
         block="recon" if any(map(_SECOND_STREAM_NAME.fullmatch, shapes)) else "point_mae",
+        **variants,
     )
 
 

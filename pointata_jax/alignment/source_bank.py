@@ -169,7 +169,9 @@ def build_source_bank(
     shapes = np.asarray(shapes, np.float32)
     labels = np.asarray(labels)
     channels = backbone_config.input_channels
-    if shapes.ndim != 3 or shapes.shape[2] != channels or labels.shape != shapes.shape[:1]:
+    # A backbone with constants for its further channels also takes bare coordinates.
+    widths = (3, channels) if backbone_config.channel_constants else (channels,)
+    if shapes.ndim != 3 or shapes.shape[2] not in widths or labels.shape != shapes.shape[:1]:
         raise InputError(
             f"A source bank is built from shapes [S, N, {channels}] and labels [S]; it got "
             f"{shapes.shape} and {labels.shape}."

@@ -70,11 +70,14 @@ def load_backbone(
     """Reads a backbone: (architecture, {"params", "batch_stats"}) with NumPy leaves.
 
     Args:
-      path: a backbone file, an original checkpoint of the Point-MAE family (`weights_convert`:
-        `.pth`, `.pt`, `.t7` or `.safetensors`), or the name of a shipped backbone (`SHIPPED`).
-      num_heads: attention heads of an original checkpoint; by default heads of 64 channels.
-      num_groups: patches that its model cuts a shape into; by default the family's usual number.
-      group_size: points of a patch; by default what the file states, otherwise 32.
+      path: a backbone file, an original checkpoint of Point-MAE or a related model
+        (`weights_convert`: `.pth`, `.pt`, `.t7`, `.ckpt` or `.safetensors`), or the name of a
+        shipped backbone (`SHIPPED`).
+      num_heads: attention heads of an original checkpoint; by default what the file states,
+        otherwise heads of 64 channels.
+      num_groups: patches that its model cuts a shape into; by default what the file states,
+        otherwise the family's usual number.
+      group_size: points of a patch; by default as `num_groups`.
       key: entry of an original checkpoint that holds the weights, dotted where nested. Needed where
         it cannot be found or is one of several (`model_ema`).
       prefix: start of the names of the tensors to read; others are left out.

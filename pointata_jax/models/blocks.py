@@ -1,4 +1,8 @@
-"""Transformer blocks of the backbones: Point-MAE's (Point-BERT and ULIP share it) and ReCon's.
+"""Transformer blocks of the backbones: Point-MAE's with variants of its relatives, and ReCon's.
+
+`Block` is the block of Point-MAE, Point-BERT, ULIP and PCP-MAE. With its settings it is also that
+of Point-JEPA and point2vec (biases of query, key and value) and of Uni3D (EVA-02, Fang et al.,
+2023: a gated MLP, biases of query and value).
 
 ReCon ("Contrast with Reconstruct", Qi et al., ICML 2023; `models/transformer.py` of qizekun/ReCon)
 differs from Point-MAE in two ways that do not show in the shapes of the weights they share. The
@@ -31,21 +35,44 @@ def _attend(
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a bias-free qkv projection.
+    """Multi-head self-attention.
 
     Attributes:
       num_heads: attention heads.
+      qkv_bias: which of query, key and value have a bias: "none", "all", or "query_value".
+      qkv_fused: whether one matrix makes query, key and value; otherwise there are three.
     """
 
     num_heads: int
+    qkv_bias: str = "none"
+    qkv_fused: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Attends from each token to all tokens."""
         batch, length, width = x.shape
-        qkv = nn.Dense(3 * width, use_bias=False, name="qkv")(x.reshape(-1, width))
+        rows = x.reshape(-1, width)
+        heads = (batch, length, 3, self.num_heads, width // self.num_heads)
+        if self.qkv_fused:
+            qkv = nn.Dense(3 * width, use_bias=self.qkv_bias == "all", name="qkv")(rows)
+            if self.qkv_bias == "query_value":
+                zeros = nn.initializers.zeros
+                query, value = (
+                    self.param(f"{name}_bias", zeros, (width,)) for name in ("query", "value")
+                )
+                qkv = qkv + jnp.concatenate([query, jnp.zeros_like(query), value])
+        else:
+            biased = {"all": ("query", "key", "value"), "query_value": ("query", "value")}
+            biased = biased.get(self.qkv_bias, ())
+            qkv = jnp.concatenate(
+                [
+                    nn.Dense(width, use_bias=name in biased, name=name)(rows)
+                    for name in ("query", "key", "value")
+                ],
+                axis=-1,
+            )
         # Rows of the published matrix are ordered q, k, v, then head, then channel.
-        qkv = qkv.reshape(batch, length, 3, self.num_heads, width // self.num_heads)
+        qkv = qkv.reshape(heads)
         mixed = _attend(*(qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3)))
         return nn.Dense(width, name="proj")(mixed).reshape(x.shape)
 
@@ -79,21 +106,50 @@ class Block(nn.Module):
 
     Attributes:
       num_heads: attention heads.
-      hidden_width: hidden width of the MLP.
+      hidden_width: hidden width of the MLP, after the gate if it has one.
+      norm_epsilon: epsilon of the LayerNorms.
+      qkv_bias: see `Attention`.
+      qkv_fused: see `Attention`.
+      mlp: "gelu", or "swiglu" for a hidden layer silu(gate) * value.
+      mlp_fused: whether one matrix makes gate and value; otherwise there are two.
+      mlp_norm: whether the gated hidden layer is normalized (with two matrices only).
+      gate_first: whether the gate is the first half of the output of the one matrix.
     """
 
     num_heads: int
     hidden_width: int
+    norm_epsilon: float = NORM_EPSILON
+    qkv_bias: str = "none"
+    qkv_fused: bool = True
+    mlp: str = "gelu"
+    mlp_fused: bool = True
+    mlp_norm: bool = False
+    gate_first: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Transforms tokens to which the caller has added their position."""
         width = x.shape[-1]
-        attention = Attention(self.num_heads, name="attention")
-        x = x + attention(nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_1")(x))
-        rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm_2")(x).reshape(-1, width)
-        rows = nn.gelu(nn.Dense(self.hidden_width, name="mlp_0")(rows), approximate=False)
-        return x + nn.Dense(width, name="mlp_1")(rows).reshape(x.shape)
+        attention = Attention(self.num_heads, self.qkv_bias, self.qkv_fused, name="attention")
+        x = x + attention(nn.LayerNorm(epsilon=self.norm_epsilon, name="norm_1")(x))
+        rows = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm_2")(x).reshape(-1, width)
+        return x + nn.Dense(width, name="mlp_1")(self._hidden(rows)).reshape(x.shape)
+
+    def _hidden(self, rows: Float[Array, "rows d"]) -> Float[Array, "rows {self.hidden_width}"]:
+        """Hidden layer of the MLP."""
+        if self.mlp == "gelu":
+            return nn.gelu(nn.Dense(self.hidden_width, name="mlp_0")(rows), approximate=False)
+        if self.mlp_fused:
+            halves = jnp.split(nn.Dense(2 * self.hidden_width, name="mlp_0")(rows), 2, axis=-1)
+            gate, value = halves if self.gate_first else halves[::-1]
+        else:
+            gate, value = (
+                nn.Dense(self.hidden_width, name=f"mlp_{name}")(rows) for name in ("gate", "value")
+            )
+        hidden = nn.silu(gate) * value
+        if self.mlp_norm:
+            hidden = nn.LayerNorm(epsilon=self.norm_epsilon, name="mlp_norm")(hidden)
+        return hidden
 
 
 class ReconBlock(nn.Module):

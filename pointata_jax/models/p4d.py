@@ -64,6 +64,8 @@ class P4DConfig:
     widths: tuple[int, int, int] = (64, 128, 256)
     normalization: str = "layer"
     max_displacement: float = 3.0
+    output: int | None = None
+    channel_constants: tuple[float, ...] = ()
 
     def __post_init__(self):
         if self.normalization not in NORMALIZATIONS:
@@ -239,7 +241,9 @@ class P4DEmbedder(nn.Module):
         self.first_dense_1 = nn.Dense(w1)
         self.second_global = nn.Dense(w2)
         self.second_local = nn.Dense(w2, use_bias=False)
-        self.out = nn.Dense(cfg.width)
+        self.out = nn.Dense(cfg.width if cfg.output is None else cfg.output)
+        if cfg.output is not None:
+            self.reduce_dim = nn.Dense(cfg.width)
         if cfg.normalization == "layer":
             self.first_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
             self.second_norm = nn.LayerNorm(epsilon=NORM_EPSILON)
@@ -325,7 +329,9 @@ class P4DEmbedder(nn.Module):
         rows = local.reshape(-1, size, local.shape[-1]) + pooled[:, None]
         rows = rows.reshape(-1, local.shape[-1])
         rows = self.out(nn.relu(self.second_norm(rows) if normalize else rows))
-        tokens = ops.neighbor_max(rows.reshape(-1, size, self.config.width))
+        tokens = ops.neighbor_max(rows.reshape(-1, size, rows.shape[-1]))
+        if self.config.output is not None:
+            tokens = self.reduce_dim(tokens)
         return tokens.reshape(batch, num_tubes, self.config.width)
 
 
@@ -338,16 +344,19 @@ def embedder_from_backbone(
     of the first kernel for x, y, z are multiplied by the radius because this embedder reads
     displacements in radii. The new input rows, for frame offset and channels, are zero. So on a
     tube whose three frames hold the same static points the token is the 3D token of those points.
+    Input channels of the backbone besides x, y, z (colors) have the values of
+    `config.channel_constants`, which are folded into the bias.
 
     Args:
       backbone_variables: `{"params", "batch_stats"}` of a `Backbone`.
-      config: must have `normalization="none"` and the backbone's widths.
+      config: must have `normalization="none"`, the widths and the `output` of the backbone, and one
+        constant for each of its input channels besides x, y, z.
 
     Returns:
       The parameter tree of `P4DEmbedder(config)`.
 
     Raises:
-      InputError: if normalization or widths do not fit.
+      InputError: if normalization, widths or channels do not fit.
     """
     if config.normalization != "none":
         raise InputError(
@@ -364,36 +373,47 @@ def embedder_from_backbone(
             "from it: load a backbone file that includes the patch embedder."
         ) from missing
 
-    if "reduce_dim" in backbone_variables["params"]:
+    reduce_dim = backbone_variables["params"].get("reduce_dim")
+    if reduce_dim is not None and config.output is None:
         raise InputError(
             "this backbone projects its patch tokens by a linear layer after the maximum "
-            "(Point-BERT, ULIP), which a video embedder lacks: start the embedder from stage 1 or "
-            'from random weights (embedder_init="random").'
+            "(Point-BERT, ULIP, Uni3D), but the video embedder was built without one: set output "
+            "to the width before that layer (embedder_output of a BackboneConfig)."
         )
 
     def folded(dense: str, norm: str) -> tuple[jax.Array, jax.Array]:
         scale = params[norm]["scale"] / jnp.sqrt(stats[norm]["var"] + NORM_EPSILON)
         shift = params[norm]["bias"] - stats[norm]["mean"] * scale
-        return params[dense]["kernel"] * scale, params[dense]["bias"] * scale + shift
+        if "bias" in params[dense]:
+            shift = params[dense]["bias"] * scale + shift
+        return params[dense]["kernel"] * scale, shift
 
     first_kernel, first_bias = folded("first_conv_0", "first_norm")
     second_kernel, second_bias = folded("second_conv_0", "second_norm")
     w1 = params["first_conv_1"]["kernel"].shape[1]
     widths = (first_kernel.shape[1], w1, second_kernel.shape[1])
-    width = params["second_conv_1"]["kernel"].shape[1]
-    if widths != tuple(config.widths) or width != config.width:
+    output = params["second_conv_1"]["kernel"].shape[1]
+    width = output if reduce_dim is None else reduce_dim["kernel"].shape[1]
+    ours = config.width if config.output is None else config.output
+    if (widths, output, width) != (tuple(config.widths), ours, config.width):
         raise InputError(
-            f"the backbone's patch embedder has widths {widths} -> {width}, the video embedder "
-            f"{tuple(config.widths)} -> {config.width}: build the embedder with the widths of the "
+            f"the backbone's patch embedder has widths {widths} -> {output}, the video embedder "
+            f"{tuple(config.widths)} -> {ours}: build the embedder with the widths of the "
             "backbone."
         )
-    if first_kernel.shape[0] != 3:
+    constants = jnp.asarray(config.channel_constants, first_kernel.dtype)
+    if first_kernel.shape[0] != 3 + len(constants):
         raise InputError(
-            f"the backbone's patch embedder reads {first_kernel.shape[0]} numbers per point, not "
-            "x, y, z: start the video embedder from a backbone that reads coordinates only."
+            f"the backbone's patch embedder reads {first_kernel.shape[0]} numbers per point, but "
+            f"the video embedder has constants for {len(constants)} of them besides x, y, z: set "
+            "channel_constants of the backbone, or start the embedder from stage 1 or from random "
+            'weights (embedder_init="random").'
         )
+    if len(constants):
+        first_bias = first_bias + constants @ first_kernel[3:]
+        first_kernel = first_kernel[:3]
     new_rows = jnp.zeros((1 + config.channels, widths[0]), first_kernel.dtype)
-    return {
+    copied = {
         "first_dense_0": {
             "kernel": jnp.concatenate([first_kernel * config.radius, new_rows]),
             "bias": first_bias,
@@ -404,3 +424,4 @@ def embedder_from_backbone(
         "second_local": {"kernel": second_kernel[w1:]},
         "out": dict(params["second_conv_1"]),
     }
+    return copied if reduce_dim is None else copied | {"reduce_dim": dict(reduce_dim)}

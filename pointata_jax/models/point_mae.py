@@ -4,8 +4,8 @@ Architecture of "Masked Autoencoders for Point Cloud Self-supervised Learning" (
 2022), the trunk that Point-BERT, ReCon and ULIP share: farthest-point groups, a mini-PointNet per
 group, a position MLP whose output is added again at the input of *every* block, pre-norm blocks
 with a bias-free qkv projection and exact GELU, and a final LayerNorm. The additions of these
-relatives (Point-BERT's narrower embedder, class, image and text tokens, colors, ReCon's blocks) are
-fields of `BackboneConfig`.
+relatives (Point-BERT's narrower embedder, class, image and text tokens, colors, ReCon's blocks,
+PCP-MAE's position, the blocks of Point-JEPA and Uni3D) are fields of `BackboneConfig`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pointata_jax import ops
 from pointata_jax.errors import InputError
 from pointata_jax.models.blocks import NORM_EPSILON, Block, ReconBlock
 from pointata_jax.models.setting_names import check_setting_names
+from weights_convert.variants import VARIANTS, check_variants
 
 # PyTorch's 0.1: Flax's momentum is one minus PyTorch's (its default is 0.99).
 BATCH_NORM_MOMENTUM = 0.9
-BLOCKS = ("point_mae", "recon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,24 @@ class BackboneConfig:
       embedder_output: output width of the mini-PointNet, where a linear layer (`reduce_dim`)
         projects it to `width`; 256 in Point-BERT and ULIP, None where there is no such layer.
       block: kind of the encoder's blocks, "point_mae" or "recon" (see `models.blocks`).
+      position_input: what the position MLP reads: "xyz", the coordinates of a center, or
+        "sinusoidal", sines and cosines of them (`sinusoidal_features`; PCP-MAE).
+      position_every_block: whether the position is added before every block, or before the first
+        one only (Uni3D).
+      norm_epsilon: epsilon of the encoder's LayerNorms; 1e-6 in Uni3D.
+      final_norm: tokens that the norm after the last block acts on: "all", "class" for the class
+        token alone (Uni3D), or "none" if there is no such norm.
+      qkv_bias: which of query, key and value have a bias: "none", "all" (Point-JEPA, point2vec),
+        or "query_value" (Uni3D).
+      qkv_fused: whether one matrix makes query, key and value; otherwise there are three.
+      mlp: "gelu", or "swiglu" for a gated MLP (see `blocks.Block`).
+      mlp_fused: whether one matrix makes gate and value of a gated MLP; otherwise there are two.
+      mlp_norm: whether the hidden layer of a gated MLP is normalized.
+      gate_first: whether the gate is the first half of the output of that one matrix.
+      embedder_bias: whether the first layer of both halves of the mini-PointNet has a bias; False
+        in Point-JEPA and point2vec.
+      channel_constants: values of the input channels besides x, y, z for clouds that have none,
+        (0.4, 0.4, 0.4) in Uni3D; empty if such clouds are refused.
     """
 
     width: int = 384
@@ -66,12 +84,20 @@ class BackboneConfig:
     extra_tokens: tuple[str, ...] = ()
     embedder_output: int | None = None
     block: str = "point_mae"
+    position_input: str = "xyz"
+    position_every_block: bool = True
+    norm_epsilon: float = NORM_EPSILON
+    final_norm: str = "all"
+    qkv_bias: str = "none"
+    qkv_fused: bool = True
+    mlp: str = "gelu"
+    mlp_fused: bool = True
+    mlp_norm: bool = False
+    gate_first: bool = True
+    embedder_bias: bool = True
+    channel_constants: tuple[float, ...] = ()
 
     def __post_init__(self):
-        if self.block not in BLOCKS:
-            raise InputError(
-                f"unknown kind of block {self.block!r}: choose one of {', '.join(BLOCKS)}."
-            )
         sizes = (self.width, self.num_heads, *self.embedder_widths, self.num_groups)
         sizes += (self.group_size, self.input_channels, self.embedder_output or 1)
         # Bounded, because a damaged file may state anything.
@@ -84,6 +110,7 @@ class BackboneConfig:
                 f"backbone width {self.width} cannot be split into {self.num_heads} heads: "
                 "choose a number of heads that divides the width."
             )
+        check_variants(self)
 
     @property
     def global_tokens(self) -> tuple[str, ...]:
@@ -186,15 +213,37 @@ class PatchEmbedder(nn.Module):
 
         # Two-dimensional operands: XLA's CPU matmul is markedly slower on higher ranks.
         rows = patches.reshape(-1, channels)
-        rows = nn.relu(norm("first_norm")(nn.Dense(w0, name="first_conv_0")(rows)))
+        biased = self.config.embedder_bias
+        rows = nn.Dense(w0, use_bias=biased, name="first_conv_0")(rows)
+        rows = nn.relu(norm("first_norm")(rows))
         local = nn.Dense(w1, name="first_conv_1")(rows).reshape(-1, size, w1)
         pooled = jnp.broadcast_to(local.max(1, keepdims=True), local.shape)
         rows = jnp.concatenate([pooled, local], axis=-1).reshape(-1, 2 * w1)
-        rows = nn.relu(norm("second_norm")(nn.Dense(w2, name="second_conv_0")(rows)))
+        rows = nn.Dense(w2, use_bias=biased, name="second_conv_0")(rows)
+        rows = nn.relu(norm("second_norm")(rows))
         rows = nn.Dense(self.config.embedder_output or self.config.width, name="second_conv_1")(
             rows
         )
         return rows.reshape(*lead, size, rows.shape[-1]).max(-2)
+
+
+def sinusoidal_features(
+    centers: Float[Array, "*batch 3"], width: int
+) -> Float[Array, "*batch {width}"]:
+    """Sines and cosines of coordinates, the fixed position embedding of PCP-MAE.
+
+    Args:
+      centers: coordinates.
+      width: number of features, a multiple of 6.
+
+    Returns:
+      For x, then y, then z: the sines at width / 6 frequencies, then the cosines. The frequencies
+      are 10000^(-6i / width) for i = 0, 1, ….
+    """
+    count = width // 6
+    frequencies = (10000.0 ** (-np.arange(count) / count)).astype(centers.dtype)
+    angles = centers[..., None] * frequencies
+    return jnp.stack([jnp.sin(angles), jnp.cos(angles)], axis=-2).reshape(*centers.shape[:-1], -1)
 
 
 class PositionMLP(nn.Module):
@@ -202,23 +251,29 @@ class PositionMLP(nn.Module):
 
     Attributes:
       width: token width d.
+      input: "xyz", or "sinusoidal" for `sinusoidal_features` of width d, with d hidden channels.
     """
 
     width: int
+    input: str = "xyz"
 
     @nn.compact
     def __call__(self, centers: Float[Array, "*batch 3"]) -> Float[Array, "*batch {self.width}"]:
         """Embeds coordinates."""
-        hidden = nn.gelu(nn.Dense(128, name="dense_0")(centers), approximate=False)
+        hidden_width, features = 128, centers
+        if self.input == "sinusoidal":
+            hidden_width, features = self.width, sinusoidal_features(centers, self.width)
+        hidden = nn.gelu(nn.Dense(hidden_width, name="dense_0")(features), approximate=False)
         return nn.Dense(self.width, name="dense_1")(hidden)
 
 
 class Backbone(nn.Module):
     """Point-MAE's encoder: patches, tokens, blocks, final norm.
 
-    Submodules are attributes (`embedder`, `position`, `blocks`, `norm`), so that a video model can
-    hold a `Backbone` and call its parts with other layers in between. Parts that are never called
-    make no parameters, and the names of the others stay those of the backbone file.
+    Submodules are attributes (`embedder`, `position`, `blocks`, `norm` or `class_norm`), so that a
+    video model can hold a `Backbone` and call its parts with other layers in between. Parts that
+    are never called make no parameters, and the names of the others stay those of the backbone
+    file.
 
     Attributes:
       config: shape of the backbone.
@@ -232,13 +287,18 @@ class Backbone(nn.Module):
         self.embedder = PatchEmbedder(cfg)
         if cfg.embedder_output is not None:
             self.reduce_dim = nn.Dense(cfg.width)
-        self.position = PositionMLP(cfg.width)
+        self.position = PositionMLP(cfg.width, cfg.position_input)
         sizes = (cfg.num_heads, cfg.hidden_width)
         if cfg.block == "recon":
             self.blocks = [ReconBlock(*sizes, len(cfg.global_tokens)) for _ in range(cfg.depth)]
         else:
-            self.blocks = [Block(*sizes) for _ in range(cfg.depth)]
-        self.norm = nn.LayerNorm(epsilon=NORM_EPSILON)
+            style = {f.name for f in dataclasses.fields(Block)} & VARIANTS.keys()
+            chosen = {name: getattr(cfg, name) for name in sorted(style)}
+            self.blocks = [Block(*sizes, **chosen) for _ in range(cfg.depth)]
+        if cfg.final_norm == "all":
+            self.norm = nn.LayerNorm(epsilon=cfg.norm_epsilon)
+        elif cfg.final_norm == "class":
+            self.class_norm = nn.LayerNorm(epsilon=cfg.norm_epsilon)
         init = nn.initializers.normal(0.02)
         self.global_vectors = [
             (
@@ -259,7 +319,7 @@ class Backbone(nn.Module):
 
     def embed(
         self,
-        points: Float[Array | np.ndarray, "*batch n {self.config.input_channels}"],
+        points: Float[Array | np.ndarray, "*batch n c"],
         train: bool = False,
     ) -> tuple[
         Float[Array, "*batch {self.config.num_groups} {self.config.width}"],
@@ -268,13 +328,18 @@ class Backbone(nn.Module):
         """Tokens of clouds before the blocks, and their centers.
 
         Args:
-          points: clouds in the unit sphere; coordinates come first.
+          points: clouds in the unit sphere, with `input_channels` columns, coordinates first. With
+            `channel_constants`, the coordinates are enough.
           train: whether BatchNorm uses batch statistics.
 
         Raises:
           InputError: another number of columns than `input_channels`.
         """
         cfg = self.config
+        if points.shape[-1] == 3 and cfg.channel_constants:
+            constants = jnp.asarray(cfg.channel_constants, points.dtype)
+            shape = (*points.shape[:-1], len(constants))
+            points = jnp.concatenate([points, jnp.broadcast_to(constants, shape)], axis=-1)
         if points.shape[-1] != cfg.input_channels:
             raise InputError(
                 f"points have {points.shape[-1]} columns, but this backbone reads "
@@ -302,32 +367,53 @@ class Backbone(nn.Module):
         return tokens, positions
 
     def encode(
-        self, tokens: Float[Array, "b m {self.config.width}"], centers: Float[Array, "b m 3"]
-    ) -> Float[Array, "b {len(self.config.global_tokens)}+m {self.config.width}"]:
+        self,
+        tokens: Float[Array, "b m {self.config.width}"],
+        centers: Float[Array, "b m 3"],
+        patches_only: bool = False,
+    ) -> Float[Array, "b _ {self.config.width}"]:
         """Applies blocks and final norm; global tokens (class, image, text) come first.
 
         Args:
           tokens: tokens of the patches.
           centers: their places.
+          patches_only: leave out the global tokens of the result, and the norm that acts on the
+            class token alone.
         """
+        cfg = self.config
         position = self.position(centers)
         rows = self.global_rows(tokens.shape[0])
         if rows is not None:
             tokens = jnp.concatenate([rows[0], tokens], axis=1)
             position = jnp.concatenate([rows[1], position], axis=1)
-        for block in self.blocks:
-            tokens = block(tokens + position)
-        return self.norm(tokens)
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens + position if self.adds_position(index) else tokens)
+        tokens = self.normalize_patches(tokens)
+        if patches_only:
+            return tokens[:, len(cfg.global_tokens) :]
+        if cfg.final_norm == "class":
+            return jnp.concatenate([self.class_norm(tokens[:, :1]), tokens[:, 1:]], axis=1)
+        return tokens
+
+    def adds_position(self, index: int) -> bool:
+        """Whether the position is added before block `index`."""
+        return self.config.position_every_block or index == 0
+
+    def normalize_patches(
+        self, tokens: Float[Array, "*batch m {self.config.width}"]
+    ) -> Float[Array, "*batch m {self.config.width}"]:
+        """The final norm of patch tokens; the tokens themselves where it does not act on them."""
+        return self.norm(tokens) if self.config.final_norm == "all" else tokens
 
     def __call__(
         self,
-        points: Float[Array | np.ndarray, "*batch n {self.config.input_channels}"],
+        points: Float[Array | np.ndarray, "*batch n c"],
         train: bool = False,
     ) -> Float[Array, "*batch tokens {self.config.width}"]:
         """Final tokens of clouds, global tokens (class, image, text) first.
 
         Args:
-          points: clouds in the unit sphere; coordinates come first.
+          points: clouds as `embed` takes them.
           train: whether BatchNorm uses batch statistics.
         """
         tokens, centers = self.embed(points, train)

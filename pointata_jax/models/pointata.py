@@ -111,9 +111,10 @@ class PointATAConfig:
     def p4d(self) -> P4DConfig:
         """The configuration of the video embedder.
 
-        A copied embedder has the hidden widths of the backbone's. A new one has a sixth, a third
-        and two thirds of the token width, which are also the widths of the preset tiny. At
-        Point-MAE's widths, twice these, embedding a tube costs as much as four blocks.
+        A copied embedder has the hidden widths of the backbone's, its projection (`reduce_dim`) and
+        its constants for channels. A new one has a sixth, a third and two thirds of the token
+        width, which are also the widths of the preset tiny. At Point-MAE's widths, twice these,
+        embedding a tube costs as much as four blocks.
         """
         width = self.backbone.width
         copied = self.embedder_normalization == "none"
@@ -126,6 +127,8 @@ class PointATAConfig:
             channels=self.channels,
             anchor_stride=self.anchor_stride,
             widths=self.backbone.embedder_widths if copied else widths,
+            output=self.backbone.embedder_output if copied else None,
+            channel_constants=self.backbone.channel_constants if copied else (),
             normalization=self.embedder_normalization,
         )
 
@@ -243,7 +246,7 @@ class PointATA(nn.Module):
     def features(
         self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"], train: bool = False
     ) -> Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"]:
-        """Tokens after the adapted backbone and its final norm.
+        """Tokens after the adapted backbone and its final norm (`BackboneConfig.final_norm`).
 
         Args:
           clip: normalized clips.
@@ -254,7 +257,7 @@ class PointATA(nn.Module):
     def _levels(
         self, clip: jax.Array | np.ndarray, blocks: tuple[int, ...], train: bool
     ) -> tuple[list[jax.Array], jax.Array]:
-        """Tokens after each of `blocks`, all through the final norm, and the centers."""
+        """Tokens after each of `blocks`, with the final norm of patches, and the centers."""
         cfg = self.config
         x, centers = self.tokens(clip)
         x = x + self.temporal_embedding[:, None]
@@ -268,7 +271,9 @@ class PointATA(nn.Module):
         def adapted_block(
             model: PointATA, x: jax.Array, rows: jax.Array | None, index: int
         ) -> tuple[jax.Array, jax.Array | None]:
-            x = x + position
+            position_added = model.backbone.adds_position(index)
+            if position_added:
+                x = x + position
             if cfg.use_pva:
                 x = model.pva[index](x, tables[model.dilations[index]], train)
             if neighbors is not None:
@@ -278,7 +283,9 @@ class PointATA(nn.Module):
             if rows is None or global_rows is None:
                 return block(_fold(x)).reshape(x.shape), None
             # Global tokens join each frame's tokens here: adapters need tokens with a center.
-            out = block(jnp.concatenate([rows + global_rows[1], _fold(x)], axis=1))
+            if position_added:
+                rows = rows + global_rows[1]
+            out = block(jnp.concatenate([rows, _fold(x)], axis=1))
             return out[:, rows.shape[1] :].reshape(x.shape), out[:, : rows.shape[1]]
 
         step = nn.remat(adapted_block, static_argnums=(3,)) if cfg.remat else adapted_block
@@ -288,7 +295,7 @@ class PointATA(nn.Module):
         for index in range(cfg.backbone.depth):
             x, rows = step(self, x, rows, index)
             if index in blocks:
-                levels.append(self.backbone.norm(x))
+                levels.append(self.backbone.normalize_patches(x))
         return levels, centers
 
     def frozen_features(
@@ -300,8 +307,8 @@ class PointATA(nn.Module):
         backbone has global tokens.
         """
         tokens, centers = self.tokens(clip)
-        final = self.backbone.encode(_fold(tokens), _fold(centers))
-        return final[:, len(self.config.backbone.global_tokens) :].reshape(tokens.shape)
+        final = self.backbone.encode(_fold(tokens), _fold(centers), patches_only=True)
+        return final.reshape(tokens.shape)
 
 
 def _fold(x: Float[Array, "b anchors m c"]) -> Float[Array, "b*anchors m c"]:

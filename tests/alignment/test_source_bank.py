@@ -1,5 +1,6 @@
 """The source bank: round trip, errors, balanced samples, and features of the frozen embedder."""
 
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -173,3 +174,17 @@ def test_odd_files_are_named(bank, changes, sentence, tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(InputError, match=sentence):
         load_source_bank(path)
+
+
+def test_a_backbone_with_constant_colors_takes_bare_coordinates():
+    config = dataclasses.replace(CONFIG, input_channels=6, channel_constants=(0.4, 0.4, 0.4))
+    shapes = RNG.standard_normal((4, 32, 3)).astype(np.float32)
+    shapes /= np.linalg.norm(shapes, axis=-1).max(1)[:, None, None]
+    variables = Backbone(config).init(jax.random.key(0), shapes[:1])
+    labels = np.array([0, 0, 1, 1])
+    bare = build_source_bank(config, variables, shapes, labels, "ab")
+    gray = np.concatenate([shapes, np.full_like(shapes, 0.4)], axis=-1)
+    colored = build_source_bank(config, variables, gray, labels, "ab")
+    np.testing.assert_allclose(bare.features, colored.features, atol=1e-6)
+    with pytest.raises(InputError, match=r"\[S, N, 6\]"):
+        build_source_bank(config, variables, gray[..., :5], labels, "ab")

@@ -13,6 +13,7 @@ from pointata_jax.errors import InputError
 from pointata_jax.models import p4d
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder, embedder_from_backbone
 from pointata_jax.models.point_mae import Backbone, BackboneConfig, PatchEmbedder
+from pointata_jax.models.pointata import PointATA, PointATAConfig
 
 CONFIG = P4DConfig(width=12, num_centers=4, neighbors=3, radius=0.35, channels=2, widths=(6, 8, 10))
 BACKBONE = BackboneConfig(
@@ -130,6 +131,51 @@ def test_copy_of_the_backbone_repeats_its_tokens_on_a_static_cloud(channels):
     np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"embedder_bias": False},
+        {"embedder_output": 9},
+        {"embedder_output": 9, "input_channels": 6, "channel_constants": (0.4, 0.5, 0.6)},
+    ],
+)
+def test_copy_of_a_backbone_of_another_family(variant):
+    """As above, with a projection after the maximum, without biases, and with gray points."""
+    backbone = dataclasses.replace(BACKBONE, **variant)
+    model = PointATA(
+        PointATAConfig(
+            backbone=backbone,
+            channels=1,
+            num_anchors=3,
+            anchor_stride=1,
+            num_centers=4,
+            neighbors=5,
+            radius=0.7,
+            embedder_normalization="none",
+            sce_neighbors=2,
+        )
+    )
+    clip = np.repeat(random_clip(1, frames=1, points=20, channels=1), 3, axis=1)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), clip)["params"]["embedder"]
+    variables = jax.jit(Backbone(backbone).init)(jax.random.key(0), clip[0, ..., :3])
+    variables = {
+        "params": perturbed(variables["params"], 1),
+        "batch_stats": jax.tree.map(lambda x: x + 0.5, variables["batch_stats"]),
+    }
+    config = model.config.p4d
+    params = embedder_from_backbone(variables, config)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, shapes)
+
+    tokens, _ = jax.jit(P4DEmbedder(config).apply)({"params": params}, clip)
+    tubes, _ = jax.jit(p4d.tubes, static_argnums=1)(clip, config)
+    patches = tubes[..., :5, :3] * config.radius
+    constants = np.asarray(backbone.channel_constants, np.float32)
+    gray = jnp.broadcast_to(constants, (*patches.shape[:-1], len(constants)))
+    patches = jnp.concatenate([patches, gray], axis=-1)
+    expected = jax.jit(lambda v: Backbone(backbone).apply(v, patches, method="tokens"))(variables)
+    np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_copy_refuses_what_does_not_fit():
     variables = backbone_variables()
     with pytest.raises(InputError, match='normalization="none"'):
@@ -142,6 +188,14 @@ def test_copy_refuses_what_does_not_fit():
     reduced = {**variables, "params": {**variables["params"], "reduce_dim": {}}}
     with pytest.raises(InputError, match="linear layer after the maximum"):
         embedder_from_backbone(reduced, wider)
+    fitting = dataclasses.replace(CONFIG, normalization="none")
+    colored = dataclasses.replace(fitting, channel_constants=(0.4, 0.4, 0.4))
+    with pytest.raises(InputError, match="reads 3 numbers per point.*constants for 3"):
+        embedder_from_backbone(variables, colored)
+    projected = {"kernel": np.zeros((12, 14)), "bias": np.zeros(14)}
+    reduced = {**variables, "params": {**variables["params"], "reduce_dim": projected}}
+    with pytest.raises(InputError, match=r"\(6, 8, 10\) -> 12"):
+        embedder_from_backbone(reduced, dataclasses.replace(fitting, output=11))
 
 
 def test_order_of_points_does_not_matter():

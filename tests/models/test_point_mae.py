@@ -15,6 +15,7 @@ from pointata_jax.models.backbone_file import (
     load_backbone,
     save_backbone,
 )
+from pointata_jax.models.blocks import Block
 from pointata_jax.models.point_mae import (
     PRESETS,
     Backbone,
@@ -23,7 +24,9 @@ from pointata_jax.models.point_mae import (
     chamfer_distance,
     group_points,
     random_mask,
+    sinusoidal_features,
 )
+from weights_convert.variants import VARIANTS
 
 MICRO = BackboneConfig(
     width=24, depth=2, num_heads=2, embedder_widths=(8, 8, 16), num_groups=6, group_size=4
@@ -87,6 +90,96 @@ def test_position_is_added_at_every_block():
 
     ours = backbone.apply(variables, points)
     np.testing.assert_array_equal(ours, backbone.apply(variables, points, method=by_hand))
+
+
+UNI3D_LIKE = dataclasses.replace(
+    MICRO,
+    input_channels=6,
+    class_token=True,
+    embedder_output=10,
+    position_every_block=False,
+    norm_epsilon=1e-6,
+    final_norm="class",
+    qkv_bias="query_value",
+    mlp="swiglu",
+    channel_constants=(0.4, 0.5, 0.6),
+)
+
+
+def test_position_is_added_once_and_the_norm_is_the_class_tokens():
+    points = jax.random.normal(jax.random.key(0), (1, 30, 6))
+    backbone = Backbone(UNI3D_LIKE)
+    variables = backbone.init(jax.random.key(1), points)
+
+    def by_hand(model, points):
+        tokens, centers = model.embed(points)
+        token, position = model.global_rows(1)
+        x = jnp.concatenate([token + position, tokens + model.position(centers)], axis=1)
+        for block in model.blocks:
+            x = block(x)
+        return jnp.concatenate([model.class_norm(x[:, :1]), x[:, 1:]], axis=1)
+
+    ours = jax.jit(backbone.apply)(variables, points)
+    expected = jax.jit(lambda v: backbone.apply(v, points, method=by_hand))(variables)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+    assert "norm" not in variables["params"]
+
+
+def test_constants_stand_for_channels_that_a_cloud_lacks():
+    points = jax.random.normal(jax.random.key(0), (2, 30, 3))
+    backbone = Backbone(UNI3D_LIKE)
+    variables = backbone.init(jax.random.key(1), points)
+    filled = np.concatenate([points, np.broadcast_to([0.4, 0.5, 0.6], (2, 30, 3))], axis=-1)
+    np.testing.assert_array_equal(
+        backbone.apply(variables, points), backbone.apply(variables, filled.astype(np.float32))
+    )
+    with pytest.raises(InputError, match="4 columns.*reads 6"):
+        backbone.apply(variables, np.zeros((2, 30, 4), np.float32))
+
+
+def test_sinusoidal_features():
+    centers = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    features = np.asarray(sinusoidal_features(jnp.asarray(centers), 24))
+    for axis in range(3):
+        for i in range(4):
+            angle = centers[:, axis] / 10000 ** (i / 4)
+            np.testing.assert_allclose(features[:, 8 * axis + i], np.sin(angle), atol=1e-6)
+            np.testing.assert_allclose(features[:, 8 * axis + 4 + i], np.cos(angle), atol=1e-6)
+
+
+GATED = ("gate", "value")
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_projections_and_gates_in_one_matrix_or_several_are_the_same(fused):
+    x = jax.random.normal(jax.random.key(0), (2, 5, 12))
+    block = Block(2, 8, qkv_bias="query_value", mlp="swiglu", qkv_fused=fused, mlp_fused=fused)
+    params = jax.tree.map(
+        lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size), p.shape),
+        block.init(jax.random.key(1), x)["params"],
+    )
+    rest = {k: v for k, v in params.items() if k in ("norm_1", "norm_2", "mlp_1")}
+    own, proj = params["attention"], {"proj": params["attention"]["proj"]}
+    if fused:
+        names = ("query", "key", "value")
+        kernels = zip(names, jnp.split(own["qkv"]["kernel"], 3, axis=1), strict=True)
+        attention = {name: {"kernel": kernel} for name, kernel in kernels}
+        for name in ("query", "value"):
+            attention[name]["bias"] = own[f"{name}_bias"]
+        halves = {k: jnp.split(v, 2, axis=-1) for k, v in params["mlp_0"].items()}
+        mlp = {f"mlp_{n}": {k: v[i] for k, v in halves.items()} for i, n in enumerate(GATED)}
+    else:
+        kernels = [own[name]["kernel"] for name in ("query", "key", "value")]
+        attention = {"qkv": {"kernel": jnp.concatenate(kernels, axis=1)}}
+        attention |= {f"{name}_bias": own[name]["bias"] for name in ("query", "value")}
+        pair = [params[f"mlp_{name}"] for name in GATED]
+        mlp = {"mlp_0": jax.tree.map(lambda *v: jnp.concatenate(v, axis=-1), *pair)}
+    other = block.clone(qkv_fused=not fused, mlp_fused=not fused)
+    moved = rest | mlp | {"attention": attention | proj}
+    ours, expected = (
+        jax.jit(b.apply)({"params": p}, x) for b, p in ((other, moved), (block, params))
+    )
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 def test_masks_hide_the_same_number_in_every_row():
@@ -181,6 +274,23 @@ class TestBackboneFile:
             {"extra_tokens": [1]},
             {"block": "swin"},
             {"color": "blue"},
+            {"position_input": "learned"},
+            {"position_input": "sinusoidal", "width": 26},
+            {"position_every_block": 1},
+            {"norm_epsilon": 0.0},
+            {"norm_epsilon": float("nan")},
+            {"final_norm": "class"},
+            {"final_norm": "first"},
+            {"qkv_bias": "key"},
+            {"mlp": "relu"},
+            {"mlp_norm": True},
+            {"mlp_fused": False},
+            {"mlp": "swiglu", "mlp_norm": True},
+            {"gate_first": "yes"},
+            {"block": "recon", "mlp": "swiglu"},
+            {"block": "recon", "norm_epsilon": 1e-6},
+            {"channel_constants": [0.4]},
+            {"input_channels": 4, "channel_constants": [float("inf")]},
         ):
             metadata = {"format": FORMAT, "config": json.dumps(good | change)}
             save_file(tensors, tmp_path / "odd.safetensors", metadata=metadata)
@@ -197,7 +307,7 @@ class TestBackboneFile:
         old = {
             k: v
             for k, v in MICRO.to_dict().items()
-            if k not in ("extra_tokens", "embedder_output", "block")
+            if k not in ("extra_tokens", "embedder_output", "block", "channel_constants", *VARIANTS)
         }
         save_file(tensors, path, metadata={"format": FORMAT, "config": json.dumps(old)})
         assert load_backbone(path)[0] == MICRO

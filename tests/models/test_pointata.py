@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from pointata_jax.errors import InputError
+from pointata_jax.models.backbone_file import backbone_shapes
 from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 from pointata_jax.models.summary import TRAINED_PARTS, backbone_size, parameter_counts, summary
@@ -122,6 +123,64 @@ def test_global_tokens_of_the_checkpoint_run_beside_every_frame(block):
     params = {**variables["params"], "backbone": {**own, **token}}
     moved = np.abs(features({**variables, "params": params}) - before).max()
     assert (moved > 1e-3) == (block == "point_mae")
+
+
+EVA = {
+    "position_every_block": False,
+    "norm_epsilon": 1e-6,
+    "qkv_bias": "query_value",
+    "mlp": "swiglu",
+}
+UNI3D = EVA | {"input_channels": 6, "embedder_output": 10, "channel_constants": (0.4, 0.4, 0.4)}
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        UNI3D | {"final_norm": "none"},
+        UNI3D | {"final_norm": "class", "class_token": True},
+        EVA | {"qkv_fused": False, "mlp_fused": False, "mlp_norm": True},
+        {"position_input": "sinusoidal"},
+        {"qkv_bias": "all", "embedder_bias": False},
+    ],
+)
+def test_starts_as_a_frozen_backbone_of_another_family_bit_for_bit(variant):
+    backbone = dataclasses.replace(CONFIG.backbone, depth=3, **variant)
+    config = dataclasses.replace(CONFIG, backbone=backbone, remat=backbone.class_token)
+    model, clip = PointATA(config), random_clip()
+    variables = jax.jit(model.init)(jax.random.key(0), clip)
+    file = backbone_shapes(backbone)["params"]
+    own = variables["params"]["backbone"]
+    # Of the file, the video model lacks what reads points and what only the class token passes.
+    unused = {"embedder", "reduce_dim", "class_norm"} & file.keys()
+    assert own.keys() == file.keys() - unused
+    noise = np.random.default_rng(0)
+    own = jax.tree.map(lambda p: p + 0.2 * noise.normal(size=p.shape).astype(np.float32), own)
+    variables = {**variables, "params": {**variables["params"], "backbone": own}}
+    before = jax.jit(lambda v: model.apply(v, clip, method="features"))(variables)
+    frozen = jax.jit(lambda v: model.apply(v, clip, method="frozen_features"))(variables)
+    if backbone.class_token:
+        np.testing.assert_allclose(before, frozen, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(before, frozen)
+
+    # The tokens are those of the backbone itself, layer by layer.
+    def by_hand(model):
+        tokens, centers = model.tokens(clip)
+        x, places = (rows.reshape(-1, *rows.shape[2:]) for rows in (tokens, centers))
+        position = model.backbone.position(places)
+        rows = model.backbone.global_rows(len(x))
+        if rows is not None:
+            x = jnp.concatenate([rows[0], x], axis=1)
+            position = jnp.concatenate([rows[1], position], axis=1)
+        for index, block in enumerate(model.backbone.blocks):
+            x = block(x + position if backbone.position_every_block or not index else x)
+        if backbone.final_norm == "all":
+            x = model.backbone.norm(x)
+        return x[:, len(backbone.global_tokens) :].reshape(tokens.shape)
+
+    expected = jax.jit(lambda v: model.apply(v, method=by_hand))(variables)
+    np.testing.assert_allclose(before, expected, atol=1e-4)
 
 
 def test_parameter_names_are_the_backbone_files(variables):

@@ -152,6 +152,91 @@ def ulip_2(width, depth, widths) -> Shapes:
     return shapes | {"logit_scale": ()} | affine("open_clip_model.visual.ln_post", 9)
 
 
+def pcp_mae_trunk(width, depth, widths) -> Shapes:
+    shapes = trunk(width, depth, widths)
+    return shapes | affine("pos_embed.0", width, width) | affine("pos_embed.2", width, width)
+
+
+def pcp_mae_pretrained(width, depth, widths, decoder_depth=2) -> Shapes:
+    own = decoder(width, decoder_depth)
+    shapes = {name: s for name, s in own.items() if not name.startswith("decoder_pos_embed")}
+    shapes |= under("MAE_encoder.", pcp_mae_trunk(width, depth, widths))
+    shapes |= {"MAE_encoder.mask_pos_token": (1, 1, width)}
+    shapes |= affine("pred_pos_proj.0", width, width) | affine("pred_pos_proj.1", width)
+    shapes |= block("pred_pos_decoder.blocks.0", width) | affine("pred_pos_decoder.norm", width)
+    return shapes | affine("pred_pos_proj.3", width, width)
+
+
+def pcp_mae_fine_tuned(width, depth, widths, classes=40) -> Shapes:
+    shapes = tokens(width, "cls") | pcp_mae_trunk(width, depth, widths)
+    return shapes | head(2 * width, classes, norms=True)
+
+
+def biased_block(name: str, width: int) -> Shapes:
+    return block(name, width) | {f"{name}.attn.qkv.bias": (3 * width,)}
+
+
+def point_jepa_trunk(width, depth, widths, encoder="student", nested=True) -> Shapes:
+    embedder = patch_embedder(widths, width)
+    del embedder["encoder.first_conv.0.bias"], embedder["encoder.second_conv.0.bias"]
+    place = "tokenizer.embedding." + ("encoder." if nested else "")
+    shapes = {name.replace("encoder.", place): shape for name, shape in embedder.items()}
+    shapes |= position("positional_encoding", width)
+    for i in range(depth):
+        shapes |= biased_block(f"{encoder}.blocks.{i}", width)
+    return shapes | affine(f"{encoder}.norm", width)
+
+
+def point_jepa_pretrained(width, depth, widths) -> Shapes:
+    shapes = {"mask_token": (width,)} | point_jepa_trunk(width, depth, widths)
+    shapes |= biased_block("teacher.ema_model.blocks.0", width) | {"teacher.step": ()}
+    shapes |= biased_block("predictor.predictor.blocks.0", width)
+    shapes |= affine("predictor.predictor_embed", 8, width) | {"predictor.mask_token": (1, 1, 8)}
+    return shapes | position("predictor.positional_encoding", 8)
+
+
+def point2vec_pretrained(width, depth, widths) -> Shapes:
+    shapes = {"mask_token": (width,)} | point_jepa_trunk(width, depth, widths, nested=False)
+    shapes |= biased_block("teacher.ema_model.blocks.0", width)
+    return shapes | biased_block("decoder.blocks.0", width) | affine("regressor", width, width)
+
+
+def point_jepa_fine_tuned(width, depth, widths, classes=40) -> Shapes:
+    shapes = point_jepa_trunk(width, depth, widths, "encoder")
+    shapes |= {"cls_token": (width,), "cls_pos": (width,)}
+    return shapes | affine("cls_head.8", classes, 256) | batch_norm("cls_head.1", 256)
+
+
+def eva_block(name: str, width: int, kind: str) -> Shapes:
+    """A block of EVA; kinds are "fused" (Uni3D Ti, S), "separate" (B, L) and "giant" (g)."""
+    shapes = affine(f"{name}.norm1", width) | affine(f"{name}.norm2", width)
+    shapes |= affine(f"{name}.attn.proj", width, width)
+    hidden = 4 * width if kind == "giant" else 8 * width // 3
+    shapes |= affine(f"{name}.mlp.fc2", width, hidden)
+    if kind == "separate":
+        shapes |= affine(f"{name}.attn.q_proj", width, width)
+        shapes |= {f"{name}.attn.k_proj.weight": (width, width)}
+        shapes |= affine(f"{name}.attn.v_proj", width, width)
+        shapes |= affine(f"{name}.mlp.fc1_g", hidden, width)
+        shapes |= affine(f"{name}.mlp.fc1_x", hidden, width)
+        return shapes | affine(f"{name}.mlp.norm", hidden)
+    shapes |= {f"{name}.attn.qkv.weight": (3 * width, width)}
+    shapes |= {f"{name}.attn.q_bias": (width,), f"{name}.attn.v_bias": (width,)}
+    return shapes | affine(f"{name}.mlp.fc1", hidden if kind == "giant" else 2 * hidden, width)
+
+
+def uni3d(width, depth, widths, kind="fused", output=32) -> Shapes:
+    shapes = tokens(width, "cls") | patch_embedder(widths, output, 6)
+    shapes |= affine("encoder2trans", width, output) | affine("trans2embed", 24, width)
+    shapes |= position("pos_embed", width)
+    shapes |= {"visual.cls_token": (1, 1, width), "visual.pos_embed": (1, 17, width)}
+    shapes |= affine("visual.patch_embed.proj", width, 3, 14, 14) | affine("visual.head", 9, width)
+    for i in range(depth):
+        shapes |= eva_block(f"visual.blocks.{i}", width, kind)
+    shapes |= affine("visual.fc_norm", width)
+    return under("point_encoder.", shapes) | {"logit_scale": ()}
+
+
 def torch_pointcloud(shapes: Shapes, prefix: str, norm: str = "norm", plain_blocks=False) -> Shapes:
     """A trunk's shapes under the names of torch-pointcloud; linear layers for convolutions."""
     pairs = [
@@ -207,7 +292,7 @@ def fill(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.n
     rng = np.random.default_rng(seed)
     state: dict[str, np.ndarray] = OrderedDict()
     for name, shape in shapes.items():
-        if name.endswith(("num_batches_tracked", "queue_ptr")):
+        if name.endswith(("num_batches_tracked", "queue_ptr", "teacher.step")):
             state[name] = np.full(shape, 7, np.int64)
             continue
         value = rng.normal(size=shape).astype(np.float32)
@@ -250,6 +335,22 @@ def variables_of(state: Mapping[str, np.ndarray], dtype: Any, **options: Any):
     return accounts, variables
 
 
+# Sines and cosines of three coordinates need a width that 6 divides.
+PCP_SIZES = {**SIZES, "width": 192}
+PCP_EXPECTED = {"width": 192, "num_heads": 3, "position_input": "sinusoidal"}
+UNI3D_EXPECTED = {
+    "class_token": True,
+    "embedder_output": 32,
+    "input_channels": 6,
+    "num_groups": 512,
+    "group_size": 64,
+    "position_every_block": False,
+    "norm_epsilon": 1e-6,
+    "final_norm": "class",
+    "gate_first": True,
+    "qkv_bias": "query_value",
+    "channel_constants": (0.4, 0.4, 0.4),
+}
 # Files of each kind: shapes, keys and prefix around them, and the expected architecture.
 KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
     "Point-MAE, pre-trained": (
@@ -305,6 +406,56 @@ KINDS: dict[str, tuple[Shapes, tuple[str, ...], str, dict[str, Any]]] = {
         ("state_dict",),
         "module.",
         {"input_channels": 6, "embedder_output": 32, "num_groups": 512},
+    ),
+    "PCP-MAE, pre-trained": (
+        pcp_mae_pretrained(**PCP_SIZES),
+        ("base_model",),
+        "module.",
+        PCP_EXPECTED | {"decoder_depth": 2, "class_token": False},
+    ),
+    "PCP-MAE, fine-tuned": (
+        pcp_mae_fine_tuned(**PCP_SIZES),
+        ("base_model",),
+        "",
+        PCP_EXPECTED | {"class_token": True},
+    ),
+    "Point-JEPA or point2vec, pre-trained": (
+        point_jepa_pretrained(**SIZES),
+        ("state_dict",),
+        "",
+        {"qkv_bias": "all", "embedder_bias": False, "class_token": False, "num_groups": 64},
+    ),
+    "Point-JEPA or point2vec, pre-trained (point2vec)": (
+        point2vec_pretrained(**SIZES),
+        ("state_dict",),
+        "",
+        {"qkv_bias": "all", "embedder_bias": False, "norm_epsilon": 1e-5},
+    ),
+    "Point-JEPA or point2vec, fine-tuned": (
+        point_jepa_fine_tuned(**SIZES),
+        ("state_dict",),
+        "",
+        {"qkv_bias": "all", "embedder_bias": False, "class_token": True},
+    ),
+    "Uni3D, pre-trained (Ti, S)": (
+        uni3d(**SIZES),
+        ("module",),
+        "",
+        UNI3D_EXPECTED | {"mlp": "swiglu", "mlp_ratio": 170 / 64},
+    ),
+    "Uni3D, pre-trained (B, L)": (
+        uni3d(**SIZES, kind="separate"),
+        ("module",),
+        "module.",
+        UNI3D_EXPECTED
+        | {"mlp": "swiglu", "mlp_ratio": 170 / 64, "mlp_fused": False, "mlp_norm": True}
+        | {"qkv_fused": False},
+    ),
+    "Uni3D, pre-trained (g)": (
+        uni3d(**SIZES, kind="giant"),
+        ("module",),
+        "module.",
+        UNI3D_EXPECTED | {"mlp": "gelu", "mlp_fused": True, "mlp_norm": False},
     ),
     "Point-MAE (torch-pointcloud), fine-tuned": (
         torch_pointcloud_mae(**SIZES),

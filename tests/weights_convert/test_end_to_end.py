@@ -29,8 +29,11 @@ TASK = TaskConfig(
 
 
 def _bank(folder, config, variables, sha256):
-    shapes = np.random.default_rng(0).normal(size=(8, 64, 3)).astype(np.float32)
+    points = max(64, config.num_groups, config.group_size)
+    shapes = np.random.default_rng(0).normal(size=(8, points, 3)).astype(np.float32)
     shapes /= np.linalg.norm(shapes, axis=-1).max()
+    colors = np.tile(np.float32(config.channel_constants), (8, points, 1))
+    shapes = np.concatenate([shapes, colors], axis=-1)
     bank = build_source_bank(
         config,
         variables,
@@ -84,3 +87,28 @@ def test_point_bert_checkpoint_without_conversion(tmp_path, monkeypatch):
     assert config.embedder_output == 24
     _bank(tmp_path, config, variables, file_sha256(checkpoint))
     _run_both_stages(tmp_path, checkpoint, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        checkpoints.pcp_mae_pretrained(**checkpoints.PCP_SIZES),
+        checkpoints.point_jepa_pretrained(**checkpoints.SIZES),
+        checkpoints.uni3d(**checkpoints.SIZES, kind="fused"),
+        checkpoints.uni3d(**checkpoints.SIZES, kind="separate"),
+    ],
+    ids=["PCP-MAE", "Point-JEPA", "Uni3D Ti, S", "Uni3D B, L"],
+)
+def test_checkpoints_of_other_families(shapes, tmp_path, monkeypatch):
+    checkpoint = torch_files.save(tmp_path / "c.pth", {"state_dict": checkpoints.fill(shapes)})
+    backbone = tmp_path / "backbone.safetensors"
+    assert main([str(checkpoint), f"--output={backbone}"]) == 0
+    config, variables = load_backbone(backbone)
+    _bank(tmp_path, config, variables, file_sha256(backbone))
+    _run_both_stages(tmp_path, backbone, monkeypatch)
+    # Without stage 1, the embedder may be a copy of the backbone's.
+    workdir, cache_dir = str(tmp_path / "copied"), str(tmp_path / "cache")
+    copied = {"tuning": "adapter", "embedder_init": "backbone", "test": False}
+    adapt.main(adapt.Args(workdir=workdir, backbone=str(backbone), cache_dir=cache_dir, **copied))
+    assert json.loads((tmp_path / "copied" / "result.json").read_text())["steps"] == 2

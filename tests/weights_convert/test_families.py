@@ -1,5 +1,6 @@
 """Every kind of published file is recognized and converted exactly, without losing a tensor."""
 
+import dataclasses
 import hashlib
 import json
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from pointata_jax.models.backbone_file import FORMAT, load_backbone, save_backbo
 from tests.weights_convert import checkpoints, torch_files
 from weights_convert.convert import convert, read_backbone
 from weights_convert.recognize import OURS, Options
+from weights_convert.variants import VARIANTS
 
 SIZES = checkpoints.SIZES
 
@@ -50,8 +52,8 @@ def test_conversion_of_every_kind(kind, tmp_path):
     assert (report.family, report.stage) == (family, stage.split(" (")[0])
     assert tuple(report.wrapping) == keys + ((prefix,) if prefix else ())
     arch = report.architecture
-    assert (arch.width, arch.depth, arch.num_heads, arch.mlp_ratio) == (64, 2, 1, 4)
-    for name, value in expected.items():
+    sizes = {"width": 64, "depth": 2, "num_heads": 1, "mlp_ratio": 4}
+    for name, value in (sizes | VARIANTS | {"channel_constants": ()} | expected).items():
         assert getattr(arch, name) == value, name
     # Every tensor is accounted for once.
     names = [*report.used, *report.dropped_by_choice, *sum(map(list, report.dropped.values()), [])]
@@ -72,9 +74,10 @@ def test_conversion_of_every_kind(kind, tmp_path):
     assert kept == sum(value.size for value in _flat(variables).values())
     assert report.parameters == sum(v.size for v in _flat(variables["params"]).values())
     _, layers = read_backbone(path)
-    qkv = next(n for n in report.used if n.endswith("blocks.1.attn.qkv.weight"))
+    part, ours = ("qkv", "qkv") if arch.qkv_fused else ("q_proj", "query")
+    stored = next(n for n in report.used if n.endswith(f"blocks.1.attn.{part}.weight"))
     np.testing.assert_array_equal(
-        layers["params"]["blocks_1"]["attention"]["qkv"]["kernel"].T, state[qkv]
+        layers["params"]["blocks_1"]["attention"][ours]["kernel"].T, state[stored]
     )
 
 
@@ -169,8 +172,39 @@ class TestStrictness:
         state["blocks.blocks.1.mlp.fc1.bias"][3] = np.nan
         self._refused(state, tmp_path, "blocks.blocks.1.mlp.fc1.bias.*not finite")
 
+    def test_statistics_that_are_not_finite(self, tmp_path):
+        state = checkpoints.fill(checkpoints.point_jepa_pretrained(**SIZES))
+        lost = "tokenizer.embedding.encoder.first_conv.1.running_"
+        state[f"{lost}mean"][:] = np.nan
+        state[f"{lost}var"][2] = np.inf
+        path = self._refused(state, tmp_path, rf"{lost}mean \(8 NaN of 8\), {lost}var \(1 inf")
+        self._refused(state, tmp_path, "statistics of BatchNorm are lost.*estimate them again")
+        with pytest.raises(InputError, match="statistics of BatchNorm"):
+            convert(path, tmp_path / "out.safetensors")
+        assert not (tmp_path / "out.safetensors").exists()
+        # The teacher is not used, so its values do not matter.
+        state = checkpoints.fill(checkpoints.point_jepa_pretrained(**SIZES))
+        state["teacher.ema_model.blocks.0.norm1.bias"][:] = np.nan
+        read_backbone(torch_files.save(tmp_path / "c.pth", {"state_dict": state}))
+
+    @pytest.mark.parametrize(
+        ("name", "family", "reason"),
+        [
+            ("GPT_Transformer.x", "PointGPT", "residuals"),
+            ("h_encoder.encoder_blocks.0.norm1.bias", "Point-M2AE", "merges patches"),
+            ("MAE_encoder.blocks.blocks.0.cls.conv1.0.weight", "Point-FEMAE", "no license"),
+            ("encoder.blocks.global_blocks.0.q.weight", r"ReCon\+\+", "second one"),
+            ("module.ppat.lift.0.weight", "OpenShape", "no position embedding"),
+            ("student.backbone.enc.enc0.block1.cpe.0.bias", "Sonata", "sparse convolutions"),
+            ("enc.enc4.block0.norm1.0.weight", "Utonia", "forbid commercial use"),
+        ],
+    )
+    def test_families_that_cannot_be_converted(self, state, name, family, reason, tmp_path):
+        for beside in ({}, state):
+            beside = beside | {name: np.zeros(2, np.float32)}
+            self._refused(beside, tmp_path, f"checkpoint of .*{family}.*because.*{reason}")
+
     def test_unsupported_files(self, state, tmp_path):
-        self._refused({"GPT_Transformer.x": np.zeros(2)}, tmp_path, "PointGPT")
         self._refused({"conv1.weight": np.zeros(2)}, tmp_path, "not of a known family.*conv1")
         self._refused(state, tmp_path, "not of the family recon", format="recon")
         self._refused(state, tmp_path, "unknown format 'pointgpt'", format="pointgpt")
@@ -206,6 +240,96 @@ class TestStrictness:
             load_backbone(tmp_path / "b.safetensors", num_heads=2)
 
 
+class TestCloseButNot:
+    """Files that nearly are of a family: what differs is named."""
+
+    def _refused(self, state, folder, match, key="state_dict", **beside):
+        path = torch_files.save(folder / "c.pth", {key: state, **beside})
+        with pytest.raises(InputError, match=match):
+            read_backbone(path)
+
+    def test_pcp_mae(self, tmp_path):
+        state = checkpoints.fill(checkpoints.pcp_mae_pretrained(**checkpoints.PCP_SIZES))
+        other = state | {"MAE_encoder.pos_embed.2.weight": np.zeros((192, 128), np.float32)}
+        self._refused(other, tmp_path, r"PCP-MAE.*pos_embed.2.weight \(192, 128\) instead")
+        # With the position of Point-MAE, the file is none of either family.
+        other = state | {"MAE_encoder.pos_embed.0.weight": np.zeros((128, 3), np.float32)}
+        self._refused(other, tmp_path, r"Point-MAE.*unexpected: .*mask_pos_token")
+
+    def test_point_mae_with_biases_of_another_family(self, tmp_path):
+        state = checkpoints.fill(checkpoints.point_mae_pretrained(**SIZES))
+        bias = {"MAE_encoder.blocks.blocks.1.attn.qkv.bias": np.zeros(192, np.float32)}
+        self._refused(state | bias, tmp_path, "Point-MAE.*unexpected: .*1.attn.qkv.bias")
+
+    def test_point_jepa(self, tmp_path):
+        state = checkpoints.fill(checkpoints.point_jepa_pretrained(**SIZES))
+        bias = {"tokenizer.embedding.encoder.first_conv.0.bias": np.zeros(8, np.float32)}
+        self._refused(state | bias, tmp_path, "Point-JEPA.*unexpected: .*first_conv.0.bias")
+        less = {k: v for k, v in state.items() if k != "student.blocks.0.attn.qkv.bias"}
+        self._refused(less, tmp_path, "Point-JEPA.*missing: blocks.blocks.0.attn.qkv.bias")
+        for setting, value, words in (
+            ("tokenizer_group_radius", 0.2, "patches within a radius"),
+            ("encoder_add_pos_at_every_layer", False, "a position that is added once"),
+        ):
+            settings = {setting: value}
+            self._refused(state, tmp_path, f"{setting}=.*{words}", hyper_parameters=settings)
+
+    def test_settings_of_a_lightning_file_are_used(self, tmp_path):
+        state = checkpoints.fill(checkpoints.point_jepa_pretrained(**SIZES))
+        settings = {"tokenizer_group_radius": None, "encoder_add_pos_at_every_layer": True}
+        settings |= {"tokenizer_num_groups": 128, "tokenizer_group_size": 24, "encoder_heads": 2}
+        value = {"state_dict": state, "hyper_parameters": settings}
+        path = torch_files.save(tmp_path / "c.pth", value)
+        config, _ = load_backbone(path)
+        assert (config.num_groups, config.group_size, config.num_heads) == (128, 24, 2)
+        config, _ = load_backbone(path, num_groups=16, num_heads=4)
+        assert (config.num_groups, config.group_size, config.num_heads) == (16, 24, 4)
+
+    def test_uni3d(self, tmp_path):
+        state = checkpoints.fill(checkpoints.uni3d(**SIZES))
+        place = "point_encoder.visual."
+        swapped = {k.replace("fc_norm", "norm"): v for k, v in state.items()}
+        words = "Uni3D.*missing: fc_norm.weight, fc_norm.bias.*unexpected: .*visual.norm.weight"
+        self._refused(swapped, tmp_path, words, "module")
+        for change, words in (
+            ({f"{place}blocks.0.attn.k_bias": 64}, "unexpected: .*attn.k_bias"),
+            ({f"{place}blocks.1.gamma_1": 64}, "unexpected: .*blocks.1.gamma_1"),
+            ({f"{place}blocks.1.attn.q_bias": 63}, r"attn.q_bias \(63,\) instead of \(64,\)"),
+        ):
+            odd = {name: np.zeros(size, np.float32) for name, size in change.items()}
+            self._refused(state | odd, tmp_path, f"Uni3D.*{words}", "module")
+        for name in ("point_encoder.cls_pos", f"{place}blocks.0.attn.v_bias"):
+            less = {k: v for k, v in state.items() if k != name}
+            missing = name.rpartition("visual.")[2].removeprefix("point_encoder.")
+            self._refused(less, tmp_path, f"Uni3D.*missing: .*{missing}", "module")
+        separate = checkpoints.fill(checkpoints.uni3d(**SIZES, kind="separate"))
+        less = {k: v for k, v in separate.items() if not k.endswith("1.mlp.norm.bias")}
+        self._refused(less, tmp_path, "missing: blocks.blocks.1.mlp.norm.bias", "module")
+        mixed = separate | {k: v for k, v in state.items() if ".blocks.1." in k}
+        self._refused(mixed, tmp_path, "unexpected: .*blocks.1.attn.qkv.weight", "module")
+
+
+PUBLISHED_UNI3D = {
+    "Ti": ({"width": 192, "depth": 12, "kind": "fused"}, 3, 512),
+    "S": ({"width": 384, "depth": 12, "kind": "fused"}, 6, 1024),
+    "B": ({"width": 768, "depth": 12, "kind": "separate"}, 12, 2048),
+    "L": ({"width": 1024, "depth": 24, "kind": "separate"}, 16, 2730),
+    "g": ({"width": 1408, "depth": 40, "kind": "giant"}, 16, 5632),
+}
+
+
+@pytest.mark.parametrize("size", PUBLISHED_UNI3D)
+def test_published_sizes_of_uni3d(size):
+    sizes, heads, hidden = PUBLISHED_UNI3D[size]
+    shapes = checkpoints.uni3d(**sizes, widths=(128, 256, 512), output=512)
+    empty = np.zeros((), np.float32)
+    accounts = checkpoints.accounts_of({k: np.broadcast_to(empty, s) for k, s in shapes.items()})
+    assert accounts.in_order
+    arch = accounts.architecture
+    assert (arch.num_heads, arch.hidden_width, arch.depth) == (heads, hidden, sizes["depth"])
+    assert (arch.num_groups, arch.group_size) == (512, 64)
+
+
 class TestRoundTrip:
     @pytest.mark.parametrize(
         "kind",
@@ -234,6 +358,41 @@ class TestRoundTrip:
             value = stored[bare.removeprefix("point_encoder.")]
             assert value.shape == state[name].shape
             assert value.tobytes() == state[name].tobytes()
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "PCP-MAE, fine-tuned",
+            "Point-JEPA or point2vec, pre-trained",
+            "Point-JEPA or point2vec, fine-tuned",
+            "Uni3D, pre-trained (Ti, S)",
+            "Uni3D, pre-trained (B, L)",
+            "Uni3D, pre-trained (g)",
+        ],
+    )
+    def test_to_the_names_of_the_family_and_back(self, kind, tmp_path):
+        path, state = _saved(tmp_path, kind)
+        ours, theirs, again = (tmp_path / f"{n}.safetensors" for n in ("ours", "theirs", "again"))
+        report = convert(path, ours, options=Options(num_heads=4, num_groups=77, group_size=9))
+        convert(ours, theirs, to="torch")
+        convert(theirs, again)
+        assert again.read_bytes() == ours.read_bytes()
+        stored = load_file(theirs)
+        counters = {n for n in stored if n.endswith("num_batches_tracked")}
+        assert stored.keys() - counters == set(report.used)
+        assert counters <= state.keys()
+        for name in report.used:
+            assert stored[name].shape == state[name].shape or stored[name].shape[2:] == (1,)
+            assert stored[name].tobytes() == state[name].tobytes()
+
+    def test_a_transformer_that_no_published_code_has(self, tmp_path):
+        path, _ = _saved(tmp_path, "Point-MAE, fine-tuned")
+        config, variables = load_backbone(path)
+        config = dataclasses.replace(config, norm_epsilon=1e-6)
+        save_backbone(tmp_path / "b.safetensors", config, variables)
+        with pytest.raises(InputError, match="no published PyTorch code.*norm_epsilon=1e-06"):
+            convert(tmp_path / "b.safetensors", tmp_path / "t.safetensors", to="torch")
+        assert not (tmp_path / "t.safetensors").exists()
 
     def test_directly_and_from_the_shipped_backbone(self, tmp_path):
         shipped = pointata_jax.models.backbone_file.find_backbone("tiny")

@@ -1,4 +1,4 @@
-"""The backbone against numbers of the official PyTorch code."""
+"""The backbone against numbers of the official PyTorch code, and of the twins of later families."""
 
 from typing import Any
 
@@ -22,7 +22,11 @@ def _hash(shape, ordinal):
 
 def _filled_state_dict():
     """A fine-tuned Point-MAE (384/12/6, 40 classes): official key names, deterministic values."""
-    shapes = checkpoints.point_mae_fine_tuned(**checkpoints.SMALL)
+    return _filled(checkpoints.point_mae_fine_tuned(**checkpoints.SMALL))
+
+
+def _filled(shapes):
+    """Deterministic values under these names; counters are left out."""
     names = sorted(name for name in shapes if not name.endswith("num_batches_tracked"))
     state = {}
     for ordinal, name in enumerate(names):
@@ -90,6 +94,64 @@ def test_golden_numbers_of_the_fine_tuned_model():
         0.59972413,
         0.58076421,
     )
+
+
+TINY = {"width": 48, "depth": 3, "widths": (8, 12, 16)}
+# First numbers, sum and sum of squares of the final tokens, computed in float64 by the PyTorch
+# models of `twins`: 6 heads, 8 patches of 10 points.
+FAMILIES = {
+    "PCP-MAE": (
+        checkpoints.pcp_mae_fine_tuned(**TINY),
+        ([-2.33376848, 0.08485559, -0.73319435, 0.54282687, 0.07427957], 2.98473915, 868.21254086),
+    ),
+    "Point-JEPA": (
+        checkpoints.point_jepa_pretrained(**TINY),
+        ([0.32150818, 0.65457099, 0.41585019, 0.00302352, -1.02530166], -18.91479283, 791.11080743),
+    ),
+    "point2vec": (
+        checkpoints.point2vec_pretrained(**TINY),
+        (
+            [-1.14951504, -1.04253568, 0.29983421, -0.27144695, -0.04273302],
+            2.33106960,
+            763.73127165,
+        ),
+    ),
+    "Uni3D Ti, S": (
+        checkpoints.uni3d(**TINY, kind="fused", output=20),
+        (
+            [0.61484918, -0.33938233, 0.86613472, -0.89673171, -0.45321385],
+            65.05820461,
+            305.39081744,
+        ),
+    ),
+    "Uni3D B, L": (
+        checkpoints.uni3d(**TINY, kind="separate", output=20),
+        (
+            [0.33678506, -0.85352485, -0.82864357, 0.01978101, 0.71253318],
+            -83.15432447,
+            880.26205644,
+        ),
+    ),
+    "Uni3D g": (
+        checkpoints.uni3d(**TINY, kind="giant", output=20),
+        (
+            [0.89018447, 0.77019034, -0.71252910, -1.99539436, 0.41044603],
+            -23.14797680,
+            374.64913651,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_golden_numbers_of_the_twins(name):
+    shapes, numbers = FAMILIES[name]
+    options = {"num_heads": 6, "num_groups": 8, "group_size": 10}
+    accounts, variables = checkpoints.variables_of(_filled(shapes), np.float32, **options)
+    config = BackboneConfig.from_dict(accounts.architecture.to_dict())
+    points = 0.9 * (2 * _hash((2, 60, config.input_channels), 1000) - 1)
+    tokens = jax.jit(Backbone(config).apply)(variables, jnp.asarray(points, jnp.float32))
+    _close(tokens, *numbers)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ Their state dicts have exactly the official keys, so loading a synthetic checkpo
 checks the key tables of `checkpoints`.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -30,14 +32,14 @@ class Group(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, widths, output, channels):
+    def __init__(self, widths, output, channels, bias=True):
         super().__init__()
         w0, w1, w2 = widths
-        self.first_conv = nn.Sequential(
-            nn.Conv1d(channels, w0, 1), nn.BatchNorm1d(w0), nn.ReLU(), nn.Conv1d(w0, w1, 1)
-        )
+        first = nn.Conv1d(channels, w0, 1, bias=bias)
+        second = nn.Conv1d(2 * w1, w2, 1, bias=bias)
+        self.first_conv = nn.Sequential(first, nn.BatchNorm1d(w0), nn.ReLU(), nn.Conv1d(w0, w1, 1))
         self.second_conv = nn.Sequential(
-            nn.Conv1d(2 * w1, w2, 1), nn.BatchNorm1d(w2), nn.ReLU(), nn.Conv1d(w2, output, 1)
+            second, nn.BatchNorm1d(w2), nn.ReLU(), nn.Conv1d(w2, output, 1)
         )
 
     def forward(self, patches):
@@ -49,10 +51,10 @@ class Encoder(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, bias=False):
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x):
@@ -90,10 +92,10 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, bias=False):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn, self.mlp = Attention(width, heads), Mlp(width)
+        self.attn, self.mlp = Attention(width, heads, bias), Mlp(width)
 
     def forward(self, x):
         x = x + self.attn(self.norm1(x))
@@ -144,14 +146,160 @@ class PointTransformer(nn.Module):
         self.blocks = Blocks(kind, depth, width, heads)
         self.norm = nn.LayerNorm(width)
 
+    def places(self, centers):
+        """What the position MLP reads."""
+        return centers
+
     def forward(self, points):
         patches, centers = self.group(points)
         x = self.encoder(patches)
         if hasattr(self, "reduce_dim"):
             x = self.reduce_dim(x)
-        position = self.pos_embed(centers)
+        position = self.pos_embed(self.places(centers))
         expand = (len(points), -1, -1)
         first = [getattr(self, f"{name}_token").expand(*expand) for name in self.tokens]
         places = [getattr(self, f"{name}_pos").expand(*expand) for name in self.tokens]
         x, position = torch.cat([*first, x], 1), torch.cat([*places, position], 1)
         return self.norm(self.blocks(x, position))
+
+
+class PcpTransformer(PointTransformer):
+    """PCP-MAE: the position MLP reads sines and cosines of the centers."""
+
+    def __init__(self, width, **others):
+        super().__init__(width=width, **others)
+        self.pos_embed = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def places(self, centers):
+        count = len(self.norm.weight) // 6
+        waves = [
+            wave(centers[..., axis] / 10000 ** (i / count))
+            for axis in range(3)
+            for wave in (torch.sin, torch.cos)
+            for i in range(count)
+        ]
+        return torch.stack(waves, -1)
+
+
+class _Holder(nn.Module):
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+class PointJepa(nn.Module):
+    """Point-JEPA (`nested`) and point2vec; `encoder` is the name of the transformer."""
+
+    def __init__(
+        self, width, depth, widths, heads, groups, size, encoder="student", nested=True, token=False
+    ):
+        super().__init__()
+        self.group, self.place = Group(groups, size), encoder
+        embedding = Encoder(widths, width, 3, bias=False)
+        self.tokenizer = _Holder(embedding=_Holder(encoder=embedding) if nested else embedding)
+        self.nested = nested
+        self.positional_encoding = nn.Sequential(
+            nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width)
+        )
+        blocks = nn.ModuleList([Block(width, heads, bias=True) for _ in range(depth)])
+        setattr(self, encoder, _Holder(blocks=blocks, norm=nn.LayerNorm(width)))
+        if token:
+            self.cls_token = nn.Parameter(torch.zeros(width))
+            self.cls_pos = nn.Parameter(torch.zeros(width))
+
+    def forward(self, points):
+        patches, centers = self.group(points)
+        embedding: Any = self.tokenizer.embedding
+        x = (embedding.encoder if self.nested else embedding)(patches)
+        position = self.positional_encoding(centers)
+        if hasattr(self, "cls_token"):
+            x = torch.cat([self.cls_token.expand(len(x), 1, -1), x], 1)
+            position = torch.cat([self.cls_pos.expand(len(x), 1, -1), position], 1)
+        encoder = getattr(self, self.place)
+        for block in encoder.blocks:
+            x = block(x + position)
+        return encoder.norm(x)
+
+
+class EvaAttention(nn.Module):
+    def __init__(self, width, heads, fused):
+        super().__init__()
+        self.heads, self.fused = heads, fused
+        if fused:
+            self.qkv = nn.Linear(width, 3 * width, bias=False)
+            self.q_bias = nn.Parameter(torch.zeros(width))
+            self.v_bias = nn.Parameter(torch.zeros(width))
+        else:
+            self.q_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
+            self.k_proj = nn.Linear(width, width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x):
+        if self.fused:
+            query, key, value = self.qkv(x).chunk(3, -1)
+            query, value = query + self.q_bias, value + self.v_bias
+        else:
+            query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        query, key, value = (_heads(part, self.heads) for part in (query, key, value))
+        weights = (query @ key.mT / query.shape[-1] ** 0.5).softmax(-1)
+        return self.proj((weights @ value).transpose(1, 2).flatten(2))
+
+
+class EvaMlp(nn.Module):
+    def __init__(self, width, kind):
+        super().__init__()
+        self.kind = kind
+        hidden = 4 * width if kind == "giant" else 8 * width // 3
+        if kind == "separate":
+            self.fc1_g, self.fc1_x = nn.Linear(width, hidden), nn.Linear(width, hidden)
+            self.norm = nn.LayerNorm(hidden, eps=1e-6)
+        else:
+            self.fc1 = nn.Linear(width, hidden if kind == "giant" else 2 * hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x):
+        if self.kind == "giant":
+            return self.fc2(nn.functional.gelu(self.fc1(x)))
+        if self.kind == "separate":
+            return self.fc2(self.norm(nn.functional.silu(self.fc1_g(x)) * self.fc1_x(x)))
+        gate, value = self.fc1(x).chunk(2, -1)
+        return self.fc2(nn.functional.silu(gate) * value)
+
+
+class EvaBlock(nn.Module):
+    def __init__(self, width, heads, kind):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attn, self.mlp = EvaAttention(width, heads, kind != "separate"), EvaMlp(width, kind)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Uni3D(nn.Module):
+    """Uni3D; the result has the normalized class token first, then the patch tokens as they are."""
+
+    def __init__(self, width, depth, widths, heads, groups, size, kind, output):
+        super().__init__()
+        self.group = Group(groups, size)
+        blocks = nn.ModuleList([EvaBlock(width, heads, kind) for _ in range(depth)])
+        self.point_encoder = _Holder(
+            encoder=Encoder(widths, output, 6),
+            encoder2trans=nn.Linear(output, width),
+            pos_embed=nn.Sequential(nn.Linear(3, 128), nn.GELU(), nn.Linear(128, width)),
+            cls_token=nn.Parameter(torch.zeros(1, 1, width)),
+            cls_pos=nn.Parameter(torch.zeros(1, 1, width)),
+            visual=_Holder(blocks=blocks, fc_norm=nn.LayerNorm(width, eps=1e-6)),
+        )
+
+    def forward(self, points):
+        own: Any = self.point_encoder
+        patches, centers = self.group(points)
+        x = own.encoder2trans(own.encoder(patches)) + own.pos_embed(centers)
+        first = (own.cls_token + own.cls_pos).expand(len(x), -1, -1)
+        x = torch.cat([first, x], 1)
+        for block in own.visual.blocks:
+            x = block(x)
+        return torch.cat([own.visual.fc_norm(x[:, :1]), x[:, 1:]], 1)
