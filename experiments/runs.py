@@ -151,8 +151,7 @@ def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskCon
             "--novalidation of experiments.adapt holds nothing out."
         )
     if args.channels is not None:
-        names = (name.strip() for name in args.channels.split(","))
-        clip["channels"] = tuple(name for name in names if name)
+        clip["channels"] = tuple(names_of(args.channels))
     return dataclasses.replace(
         config,
         variant=config.variant if args.variant is None else args.variant,

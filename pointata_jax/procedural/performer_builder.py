@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from pointata_jax.data import schema
+from pointata_jax.data.video_builder import VideoBuilder
 from pointata_jax.errors import InputError
 from pointata_jax.procedural import capsules, figures
 from pointata_jax.procedural.bodies import NUM_SUBJECTS, TEST_SUBJECTS, Subject
@@ -62,23 +62,8 @@ class MotionConfig(PerformerConfig):
         self.check_at_least(repeats=1, num_frames=1, num_points=1)
 
 
-class PerformerBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Videos of procedural figures, meters, split by performer; nothing is downloaded or read.
-
-    Attributes:
-      DESCRIPTION: what the videos show.
-      COLUMNS: names of the values of a point.
-      LABEL_NAMES: class names in label order.
-      KIND: what carries a label.
-    """
-
-    DESCRIPTION: ClassVar[str]
-    COLUMNS = schema.COORDINATES
-    LABEL_NAMES: ClassVar[tuple[str, ...]]
-    KIND: ClassVar[schema.Kind] = "clip"
-
-    def __init__(self, *, file_format: str = "array_record", **kwargs: Any) -> None:
-        super().__init__(file_format=file_format, **kwargs)
+class PerformerBuilder(VideoBuilder, tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Videos of procedural figures, meters, split by performer; nothing is downloaded or read."""
 
     def performer_examples(self, number: int) -> Iterator[dict[str, Any]]:
         """The examples of one performer (`schema.make_example`).
@@ -87,14 +72,6 @@ class PerformerBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           number: of the performer, from 0.
         """
         raise NotImplementedError
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=self.DESCRIPTION,
-            features=schema.video_features(self.COLUMNS, self.LABEL_NAMES, self.KIND),
-            supervised_keys=None,
-        )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # Nothing to download.

@@ -10,8 +10,33 @@ from jaxtyping import Float, Int
 from pointata_jax.errors import InputError
 
 
-class PairBatches:
-    """Endless shuffled batches of pairs of shapes; the state is the number of batches drawn.
+class NumberedBatches:
+    """Endless batches, each a function of its number; the state is the number of batches drawn."""
+
+    _next = 0
+
+    def batch(self, index: int) -> dict[str, np.ndarray]:
+        """The batch of this number, from 0."""
+        raise NotImplementedError
+
+    def get_state(self) -> dict[str, int]:
+        """The state, which can be stored as JSON."""
+        return {"next_index": self._next}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Continues from a state that `get_state` returned."""
+        self._next = int(state["next_index"])
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        self._next += 1
+        return self.batch(self._next - 1)
+
+
+class PairBatches(NumberedBatches):
+    """Endless shuffled batches of pairs of shapes.
 
     A batch is `{"points", "partners"}`, both float32 `[B + P, N, 3]`. The first B shapes are their
     own partners. Then come P pairs of two members of one family, each pair of another family. Epoch
@@ -49,39 +74,27 @@ class PairBatches:
             )
         self._points, self._batch_size, self._seed = points, batch_size, seed
         self._families, self._num_pairs = families, num_pairs
-        self._next = 0
 
-    def get_state(self) -> dict[str, int]:
-        """The state, which can be stored as JSON."""
-        return {"next_index": self._next}
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Continues from a state that `get_state` returned."""
-        self._next = int(state["next_index"])
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        return self
-
-    def __next__(self) -> dict[str, np.ndarray]:
+    def batch(self, index: int) -> dict[str, np.ndarray]:
+        """The batch of this number, from 0."""
         size = len(self._points)
-        positions = self._next * self._batch_size + np.arange(self._batch_size)
+        positions = index * self._batch_size + np.arange(self._batch_size)
         epochs = (positions // size).tolist()
         orders = {e: np.random.default_rng((self._seed, e)).permutation(size) for e in set(epochs)}
         chosen = [orders[e][p % size] for e, p in zip(epochs, positions, strict=True)]
         points = partners = self._points[chosen]
         if self._families is not None and self._num_pairs:
-            rng = np.random.default_rng((self._seed, self._next, self._num_pairs))
+            rng = np.random.default_rng((self._seed, index, self._num_pairs))
             kinds = rng.choice(len(self._families), self._num_pairs, replace=False)
             count = self._families.shape[1]
             pairs = [self._families[kind][rng.choice(count, 2, replace=False)] for kind in kinds]
             first, second = np.stack(pairs, axis=1)
             points, partners = np.concatenate([points, first]), np.concatenate([points, second])
-        self._next += 1
         return {"points": points, "partners": partners}
 
 
-class ClassBatches:
-    """Endless batches of labeled shapes, drawn by class; the state is the number of batches drawn.
+class ClassBatches(NumberedBatches):
+    """Endless batches of labeled shapes, drawn by class.
 
     A batch is `{"points", "label"}`, float32 `[B, N, 3]` and int32 `[B]`. A class is drawn with a
     probability proportional to `count ** power`, then one of its shapes. With 1 every shape is
@@ -117,23 +130,11 @@ class ClassBatches:
         self._cumulative = np.cumsum(probabilities / probabilities.sum())
         self._points, self._labels = points, labels.astype(np.int32)
         self._batch_size, self._seed = batch_size, seed
-        self._next = 0
 
-    def get_state(self) -> dict[str, int]:
-        """The state, which can be stored as JSON."""
-        return {"next_index": self._next}
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Continues from a state that `get_state` returned."""
-        self._next = int(state["next_index"])
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        return self
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng((self._seed, self._next))
+    def batch(self, index: int) -> dict[str, np.ndarray]:
+        """The batch of this number, from 0."""
+        rng = np.random.default_rng((self._seed, index))
         # The last sum may be below 1 by rounding.
         drawn = rng.random(self._batch_size) * self._cumulative[-1]
         chosen = np.searchsorted(self._cumulative, drawn, side="right")
-        self._next += 1
         return {"points": self._points[chosen], "label": self._labels[chosen]}

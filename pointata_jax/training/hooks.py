@@ -257,14 +257,17 @@ class Checkpoint(Hook):
 
     def act(self, training: Training) -> None:
         """Saves where that is due, after an evaluation, and after `minutes`."""
-        late = self._minutes is not None and jax.process_count() == 1
-        late = late and time.monotonic() - self._saved_at > 60.0 * (self._minutes or 0.0)
-        if self.due(training) or training.evaluated or late:
+        if self.due(training) or training.evaluated or self._late():
             self._save(training)
 
     def end(self) -> None:
         """Blocks until everything is on disk."""
         self._checkpoints.wait()
+
+    def _late(self) -> bool:
+        if self._minutes is None or jax.process_count() > 1:
+            return False
+        return time.monotonic() - self._saved_at > 60.0 * self._minutes
 
     def _save(self, training: Training) -> None:
         record = {

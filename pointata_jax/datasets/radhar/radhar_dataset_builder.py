@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from pointata_jax.data import schema
+from pointata_jax.data.video_builder import VideoBuilder
 from pointata_jax.datasets import streaming
-from pointata_jax.datasets.archive_builder import VideoBuilder
 from pointata_jax.datasets.radhar import recordings as radhar
 from pointata_jax.errors import InputError
 
