@@ -30,7 +30,6 @@ class Args(command_line.TaskFlags):
     eval_every: int | None = None  # steps between validations; default: the task's
     validation: bool = True  # hold videos out of training; off: train on all, keep the last step
     test: bool = True  # read the test split at the end; off while choosing settings
-    seed: int = 0  # of initialization, data and dropout
     resume: bool = False  # continue the run in workdir
     distributed: bool = False  # join a multi-host run (jax.distributed)
 

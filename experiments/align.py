@@ -26,7 +26,6 @@ class Args(command_line.TaskFlags):
     steps: int | None = None  # upper bound of steps; default: the task's
     batch_size: int | None = None  # clips per step; default: the task's
     learning_rate: float | None = None  # default: the task's
-    seed: int = 0  # of initialization, batches and source samples
     resume: bool = False  # continue the run in workdir
     distributed: bool = False  # join a multi-host run (jax.distributed)
 

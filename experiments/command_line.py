@@ -15,6 +15,7 @@ from absl import app, flags
 from etils import eapp
 
 from pointata_jax.errors import InputError
+from pointata_jax.training.host_memory import keep_freed_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,10 @@ class TaskFlags:
     frames: int | None = None  # frames of a clip; default: the task's
     points: int | None = None  # points of a frame; default: the task's
     merge: int | None = None  # sensor frames joined in one frame of a clip; default: the task's
+    seed: int = 0  # of initialization, batches, dropout, source samples and the draw of videos
     channels: str | None = None  # columns beside x, y, z to use, with commas; default: the task's
+    videos_per_class: int | None = None  # train on so many videos of each class, drawn by the seed
+    label_fraction: float | None = None  # the same as a share of the videos of each class
     hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects
 
 
@@ -58,6 +62,7 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
         for name in ("absl", "jax._src.xla_bridge"):  # it lists absent devices
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.formatwarning = _plain_warning
+        keep_freed_memory()
         try:
             main(args)
         except InputError as error:

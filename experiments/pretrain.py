@@ -32,14 +32,22 @@ class Args:
     steps: int = 600  # optimizer steps
     batch_size: int = 32  # shapes per step
     pairs: int = 16  # pairs of procedural objects per step besides; two objects of one family each
-    learning_rate: float = 1e-3  # peak of the schedule
+    optimizer: str = "muon"  # muon (for the matrices of hidden layers) or adamw
+    learning_rate: float = 2e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
-    contrast_weight: float = 1.0  # weight of the contrast; 0 for the other loss alone
+    class_factors: str = ""  # how often some classes are drawn: lego_*=0.3,ecad_*=0.3
+    class_weight: float = 1.0  # weight of the cross-entropy of the objective classes
+    contrast_weight: float | None = None  # of the contrast; default: 1 (views) or 0.2 (classes)
+    reconstruction_weight: float | None = None  # of the Chamfer distance; default: 10 or 0
     kept_patches: float = 0.5  # share of the patches of a view that the objective classes sees
     yaw_jitter: float = 0.26  # largest rotation of a view about the up axis, in radians
+    one_sided: float = 0.0  # share of the views that show what a depth camera would see
+    sparse: float = 0.0  # share of the views with fewer points, from 64 on
+    any_rotation: float = 0.0  # share of the views that are rotated at random in addition
+    max_jitter: float = 0.0  # each view draws its noise between 0.005 and this; 0: all have 0.005
     members: int = 16  # objects that are made of each family
     temperature: float = 0.2  # of the contrast
-    reconstruction_weight: float = 10.0  # weight of the Chamfer distance
+    snapshot_every: int = 0  # steps between copies of the backbone in workdir/snapshots
     seed: int = 0  # of initialization, order and views
     resume: bool = False  # continue the run in workdir
 
@@ -55,7 +63,9 @@ def main(args: Args) -> None:
     from pointata_jax.models.point_mae import PRESETS
     from pointata_jax.shapes.subsets import related, without_labels
     from pointata_jax.stages import pretrain
+    from pointata_jax.stages.views import ViewConfig
     from pointata_jax.training import run_folder
+    from pointata_jax.training.optimizer import Rule
 
     if not args.shapes:
         raise InputError(
@@ -79,14 +89,24 @@ def main(args: Args) -> None:
     )
     config = pretrain.PretrainConfig(
         objective=cast(pretrain.Objective, args.objective),
+        views=ViewConfig(
+            yaw_jitter=args.yaw_jitter,
+            one_sided_probability=args.one_sided,
+            sparse_probability=args.sparse,
+            any_rotation_probability=args.any_rotation,
+            max_jitter_std=args.max_jitter,
+        ),
         kept_patches=args.kept_patches,
-        yaw_jitter=args.yaw_jitter,
+        class_factors=_factors(runs.names_of(args.class_factors)),
+        class_weight=args.class_weight,
         contrast_weight=args.contrast_weight,
         temperature=args.temperature,
         reconstruction_weight=args.reconstruction_weight,
         num_pairs=args.pairs,
         members=args.members,
         steps=args.steps,
+        optimizer=cast(Rule, args.optimizer),
+        snapshot_every=args.snapshot_every,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         weight_decay=args.weight_decay,
@@ -102,6 +122,22 @@ def main(args: Args) -> None:
         resume=args.resume,
     )
     print(run_folder.readable(result))
+
+
+def _factors(listed: list[str]) -> tuple[tuple[str, float], ...]:
+    """Pairs of name and number, from name=number."""
+    from pointata_jax.errors import InputError
+
+    pairs = []
+    for entry in listed:
+        name, _, value = entry.partition("=")
+        try:
+            pairs.append((name.strip(), float(value)))
+        except ValueError:
+            raise InputError(
+                f"--class_factors has {entry!r}: write name=number, several with commas."
+            ) from None
+    return tuple(pairs)
 
 
 if __name__ == "__main__":

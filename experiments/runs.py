@@ -152,8 +152,13 @@ def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskCon
         )
     if args.channels is not None:
         clip["channels"] = tuple(names_of(args.channels))
+    few = {"videos_per_class": args.videos_per_class, "label_fraction": args.label_fraction}
+    few = {name: value for name, value in few.items() if value is not None}
+    if few:
+        few["label_seed"] = args.seed
     return dataclasses.replace(
         config,
+        **few,
         variant=config.variant if args.variant is None else args.variant,
         hold_out=config.hold_out if args.hold_out is None else args.hold_out,
         options=options,

@@ -103,6 +103,45 @@ def hold_out_fraction(
     return _divide(videos, held)
 
 
+def few_videos(
+    videos: VideoSource, *, per_class: int = 0, fraction: float = 1.0, seed: int = 0
+) -> VideoSource:
+    """A random part of the training videos, the same number or the same share of each class.
+
+    The draw depends on the names of the recordings and the seed, not on their order, and a smaller
+    draw is part of a larger one. A class keeps at least one video.
+
+    Args:
+      videos: training videos, each with a label.
+      per_class: videos of each class; 0: decided by `fraction`. Smaller classes keep all theirs.
+      fraction: share of the videos of each class.
+      seed: seed of the draw.
+
+    Raises:
+      InputError: frames or points carry the labels, or the numbers make no sense.
+    """
+    if per_class < 0 or not 0 < fraction <= 1 or (per_class and fraction < 1):
+        raise InputError(
+            f"{per_class} videos per class and a share of {fraction} of them: give a positive "
+            "number or a share from 0 to 1, not both."
+        )
+    if not per_class and fraction == 1:
+        return videos
+    if videos.labels is None:
+        raise InputError(
+            f"the frames or points of {videos.name} carry the labels, so there are no videos of a "
+            "class to choose: leave --videos_per_class and --label_fraction away."
+        )
+    rng = np.random.default_rng(seed)
+    kept = np.zeros(len(videos), bool)
+    for label in np.unique(videos.labels):
+        members = np.flatnonzero(videos.labels == label)
+        members = members[np.argsort([videos.video_ids[i] for i in members])]
+        count = per_class or max(round(fraction * len(members)), 1)
+        kept[rng.permutation(members)[:count]] = True
+    return videos.select(np.flatnonzero(kept), f"{videos.name}, {int(kept.sum())} videos")
+
+
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise InputError(f"The share to hold out must be between 0 and 1, it is {fraction}.")

@@ -470,19 +470,50 @@ class MaskedAutoencoder(nn.Module):
           `[b, num_masked, d]`; "rebuilt" and "target": points of the masked patches relative to
           their centers, `[b, num_masked, group_size, 3]`.
         """
-        cfg = self.config
-        patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
+        patches, centers = group_points(points, self.config.num_groups, self.config.group_size)
         # A stable sort keeps the order among visible and among masked patches.
         order = jnp.argsort(mask, axis=1, stable=True)
-        num_visible = cfg.num_groups - num_masked
         patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
         centers = jnp.take_along_axis(centers, order[:, :, None], axis=1)
-        visible = self.backbone.encode(
-            self.backbone.tokens(patches[:, :num_visible], train), centers[:, :num_visible]
-        )
-        # The decoder does not read the global tokens (class, image, text).
-        visible = visible[:, len(cfg.global_tokens) :]
-        hidden = jnp.broadcast_to(self.mask_token, (points.shape[0], num_masked, cfg.width))
+        visible = self.encode_visible(patches, centers, num_masked, train)
+        return {"visible": visible, **self.rebuild(visible, patches, centers, num_masked)}
+
+    def encode_visible(
+        self,
+        patches: Float[Array, "b m k {self.config.input_channels}"],
+        centers: Float[Array, "b m 3"],
+        num_masked: int,
+        train: bool = False,
+    ) -> Float[Array, "b visible d"]:
+        """Tokens of the visible patches after the encoder, without global tokens.
+
+        Args:
+          patches: all patches; the last `num_masked` are masked.
+          centers: their places.
+          num_masked: static number of masked patches.
+          train: see `__call__`.
+        """
+        num_visible = patches.shape[1] - num_masked
+        tokens = self.backbone.tokens(patches[:, :num_visible], train)
+        return self.backbone.encode(tokens, centers[:, :num_visible])[
+            :, len(self.config.global_tokens) :
+        ]
+
+    def rebuild(
+        self,
+        visible: Float[Array, "b visible d"],
+        patches: Float[Array, "b m k {self.config.input_channels}"],
+        centers: Float[Array, "b m 3"],
+        num_masked: int,
+    ) -> dict[str, jax.Array]:
+        """Reconstructs the masked patches from the tokens of `encode_visible`.
+
+        Returns:
+          "decoded", "rebuilt" and "target" of `__call__`.
+        """
+        cfg = self.config
+        num_visible = patches.shape[1] - num_masked
+        hidden = jnp.broadcast_to(self.mask_token, (len(patches), num_masked, cfg.width))
         x = jnp.concatenate([visible, hidden], axis=1)
         position = self.decoder_position(centers)
         for block in self.decoder_blocks:
@@ -490,7 +521,6 @@ class MaskedAutoencoder(nn.Module):
         decoded = self.decoder_norm(x[:, num_visible:])
         rebuilt = self.increase_dim(decoded).reshape(*decoded.shape[:2], cfg.group_size, 3)
         return {
-            "visible": visible,
             "decoded": decoded,
             "rebuilt": rebuilt,
             "target": patches[:, num_visible:, :, :3],

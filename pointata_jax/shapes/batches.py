@@ -97,8 +97,8 @@ class ClassBatches(NumberedBatches):
     """Endless batches of labeled shapes, drawn by class.
 
     A batch is `{"points", "label"}`, float32 `[B, N, 3]` and int32 `[B]`. A class is drawn with a
-    probability proportional to `count ** power`, then one of its shapes. With 1 every shape is
-    equally likely, with 0 every class. Shapes without a class (label -1) are not drawn.
+    probability proportional to `factor * count ** power`, then one of its shapes. With power 1 all
+    shapes are equally likely, with 0 all classes. Shapes without a class (label -1) are not drawn.
 
     Args:
       points: the shapes.
@@ -106,6 +106,7 @@ class ClassBatches(NumberedBatches):
       batch_size: number B of shapes in a batch.
       seed: seed of the draws.
       power: from 0 to 1.
+      factors: of each class; None: 1 for all.
 
     Raises:
       InputError: fewer than two classes.
@@ -118,6 +119,7 @@ class ClassBatches(NumberedBatches):
         batch_size: int,
         seed: int,
         power: float = 0.5,
+        factors: Float[np.ndarray, " classes"] | None = None,
     ):
         counts = np.bincount(labels[labels >= 0], minlength=1)
         if np.count_nonzero(counts) < 2:
@@ -125,7 +127,10 @@ class ClassBatches(NumberedBatches):
                 f"{np.count_nonzero(counts)} classes cannot be told apart: give shapes of two "
                 "classes or more."
             )
-        weights = np.where(counts, counts.astype(np.float64) ** (power - 1.0), 0.0)
+        # Empty classes are never looked up; 1 keeps the power of zero out of the way.
+        weights = np.maximum(counts, 1) ** (power - 1.0)
+        if factors is not None:
+            weights = weights * factors[: len(weights)]
         probabilities = np.where(labels >= 0, weights[labels], 0.0)
         self._cumulative = np.cumsum(probabilities / probabilities.sum())
         self._points, self._labels = points, labels.astype(np.int32)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from pointata_jax.errors import InputError
 from pointata_jax.shapes.collection import Shapes
@@ -82,6 +82,24 @@ def without_labels(shapes: Shapes, classes: Sequence[str]) -> Shapes:
     """
     named = np.isin(shapes.labels, list(_classes_named(shapes, classes)))
     return dataclasses.replace(shapes, labels=np.where(named, -1, shapes.labels).astype(np.int32))
+
+
+def class_factors(shapes: Shapes, factors: Mapping[str, float]) -> Float[np.ndarray, " classes"]:
+    """A factor for each class: that of the last pattern that matches its name, else 1.
+
+    Args:
+      shapes: whose classes.
+      factors: by name, also with wildcards ("lego_*").
+
+    Raises:
+      InputError: a name matches no class, or a factor is not positive.
+    """
+    found = np.ones(len(shapes.class_names))
+    for pattern, factor in factors.items():
+        if not factor > 0:
+            raise InputError(f"the factor of {pattern!r} is {factor}: give a positive number.")
+        found[list(_classes_named(shapes, [pattern]))] = factor
+    return found
 
 
 def _classes_named(shapes: Shapes, patterns: Sequence[str]) -> set[int]:

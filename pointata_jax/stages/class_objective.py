@@ -4,7 +4,8 @@ Published 3D encoders learn from text or class names. Here a linear layer on the
 predicts the class of each view (cross-entropy with smoothed labels), and a supervised contrast
 ("Supervised Contrastive Learning", Khosla et al., NeurIPS 2020) draws the pooled tokens of shapes
 of one class together. In training the backbone sees a random part of the patches of a view, which
-makes a step cheaper and acts as a cut with many holes.
+makes a step cheaper and acts as a cut with many holes. Where the hidden patches are reconstructed
+as well, they are the other part.
 """
 
 from __future__ import annotations
@@ -16,25 +17,34 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key
 
-from pointata_jax.models.point_mae import Backbone, BackboneConfig, group_points, pooled_features
+from pointata_jax.models.point_mae import (
+    BackboneConfig,
+    MaskedAutoencoder,
+    chamfer_distance,
+    group_points,
+    pooled_features,
+)
 
 
 class ShapeClassifier(nn.Module):
-    """A backbone with a linear classifier on its pooled tokens.
+    """A masked autoencoder with a linear classifier on the pooled tokens of its backbone.
 
     Attributes:
       config: shape of the backbone.
       num_classes: number of classes.
       num_kept: patches of a view that the backbone sees in training.
+      reconstruct: whether the other patches are reconstructed in training. Without it there is no
+        decoder.
     """
 
     config: BackboneConfig
     num_classes: int
     num_kept: int
+    reconstruct: bool = False
 
     def setup(self):
         """Makes the submodules."""
-        self.backbone = Backbone(self.config)
+        self.autoencoder = MaskedAutoencoder(self.config)
         self.norm = nn.LayerNorm()
         self.head = nn.Dense(self.num_classes)
 
@@ -43,24 +53,34 @@ class ShapeClassifier(nn.Module):
         points: Float[Array | np.ndarray, "b n 3"],
         key: Key[Array, ""] | None = None,
         train: bool = False,
-    ) -> tuple[Float[Array, "b {self.num_classes}"], Float[Array, "b features"]]:
-        """Logits and pooled tokens of views.
+    ) -> tuple[Float[Array, "b {self.num_classes}"], Float[Array, "b features"], Float[Array, ""]]:
+        """Logits and pooled tokens of views, and the Chamfer distance of hidden patches.
 
         Args:
           points: views in the unit sphere.
           key: randomness of the choice of patches; needed in training.
           train: whether patches are left out and BatchNorm uses batch statistics.
+
+        Returns:
+          The distance is 0 where nothing is reconstructed.
         """
         cfg = self.config
         patches, centers = group_points(points, cfg.num_groups, cfg.group_size)
+        hidden = 0
         if train and key is not None and self.num_kept < cfg.num_groups:
+            hidden = cfg.num_groups - self.num_kept
             order = jnp.argsort(jax.random.uniform(key, centers.shape[:2]), axis=1)
-            kept = order[:, : self.num_kept]
-            patches = jnp.take_along_axis(patches, kept[:, :, None, None], axis=1)
-            centers = jnp.take_along_axis(centers, kept[:, :, None], axis=1)
-        tokens = self.backbone.encode(self.backbone.tokens(patches, train), centers)
+            patches = jnp.take_along_axis(patches, order[:, :, None, None], axis=1)
+            centers = jnp.take_along_axis(centers, order[:, :, None], axis=1)
+        tokens = self.autoencoder.encode_visible(patches, centers, hidden, train)
+        distance = jnp.zeros(())
+        # The decoder's parameters are made at initialization, where nothing is hidden yet.
+        if self.reconstruct and (hidden or self.is_initializing()):
+            rebuilt = self.autoencoder.rebuild(tokens, patches, centers, hidden)
+            if hidden:
+                distance = chamfer_distance(rebuilt["rebuilt"], rebuilt["target"])
         features = pooled_features(tokens)
-        return self.head(self.norm(features)), features
+        return self.head(self.norm(features)), features, distance
 
 
 def standardized_directions(features: Float[Array, "b d"]) -> Float[Array, "b d"]:

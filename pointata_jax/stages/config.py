@@ -139,6 +139,9 @@ class TaskConfig:
       validation_split: split of this name, where the data set has one.
       validation_fraction: share of the subjects where three or more are named, else of the
         recordings.
+      videos_per_class: training videos of each class that are used, drawn at random; 0: all.
+      label_fraction: the same as a share of the videos of each class; 1: all.
+      label_seed: seed of that draw.
       needs_data_dir: whether the user must provide the data.
     """
 
@@ -156,6 +159,9 @@ class TaskConfig:
     validation_subjects: tuple[str, ...] = ()
     validation_split: str = ""
     validation_fraction: float = 0.15
+    videos_per_class: int = 0
+    label_fraction: float = 1.0
+    label_seed: int = 0
     needs_data_dir: bool = True
 
     def model_config(

@@ -17,7 +17,7 @@ Three choices matter more than the length of the training:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -39,6 +39,7 @@ from pointata_jax.models.point_mae import (
 from pointata_jax.procedural.objects import object_families
 from pointata_jax.shapes.batches import ClassBatches, PairBatches
 from pointata_jax.shapes.collection import Shapes
+from pointata_jax.shapes.subsets import class_factors
 from pointata_jax.stages.class_objective import (
     ShapeClassifier,
     classification_loss,
@@ -46,18 +47,20 @@ from pointata_jax.stages.class_objective import (
     supervised_contrast,
 )
 from pointata_jax.stages.probe import probe
+from pointata_jax.stages.views import ViewConfig, partial_view
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.hooks import Checkpoint, Log
-from pointata_jax.training.loop import BatchIterator, fit
+from pointata_jax.training.loop import BatchIterator, Hook, Training, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
+    Rule,
     learning_rate_schedule,
     make_optimizer,
 )
 from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
-from pointata_jax.training.step import LossFn, create_train_state, make_train_step
+from pointata_jax.training.step import LossFn, TrainState, create_train_state, make_train_step
 
 Objective = Literal["views", "classes"]
 
@@ -69,17 +72,14 @@ class PretrainConfig:
     Attributes:
       objective: what is learned. "views": contrast of views and reconstruction, without labels.
         "classes": the class of each view (`class_objective`).
-      num_points: points of a view.
-      crop_probability: share of the views from which a half-space cut removes a part.
-      min_kept: smallest share of the points that a cut leaves.
-      yaw_jitter: in radians, the largest rotation of a view about the up axis. With the objective
-        "views", all views of a step are rotated by one random angle in addition.
-      scale_range: range of the per-axis scale.
-      jitter_std: standard deviation of the noise on coordinates (unit-sphere units).
+      views: how views are made. With the objective "views", all views of a step are rotated by one
+        random angle in addition.
       mask_ratio: share of the patches that are hidden from the reconstruction.
       temperature: of the contrast (InfoNCE).
-      contrast_weight: weight of the contrast.
-      reconstruction_weight: weight of the Chamfer distance; some 0.005, hence the value.
+      class_weight: weight of the cross-entropy of "classes".
+      contrast_weight: weight of the contrast; None: 1 for "views", 0.2 for "classes".
+      reconstruction_weight: weight of the Chamfer distance; None: 10 for "views" (the distance is
+        some 0.005), 0 for "classes".
       num_pairs: pairs of procedural objects in a batch besides its shapes, each pair two members of
         one family.
       members: procedural objects that are made of each family.
@@ -87,32 +87,36 @@ class PretrainConfig:
       label_smoothing: share of the target of "classes" that is spread over all classes.
       class_power: with "classes", a class is drawn with a probability proportional to its number of
         shapes to this power.
+      class_factors: pairs of the name of a class, also with wildcards, and a factor on that
+        probability.
       steps: optimizer steps.
+      optimizer: see `OptimizerConfig.rule`.
       batch_size: shapes of a batch, besides the pairs.
       learning_rate: peak of the schedule.
       weight_decay: of matrices; biases, norms and embeddings have none.
+      snapshot_every: steps between copies of the backbone in the folder `snapshots` of the run, to
+        measure its progress; 0: none.
     """
 
     objective: Objective = "views"
-    num_points: int = 1024
-    crop_probability: float = 0.7
-    min_kept: float = 0.5
-    yaw_jitter: float = 0.26
-    scale_range: tuple[float, float] = (0.7, 1.2)
-    jitter_std: float = 0.005
+    views: ViewConfig = ViewConfig()
     mask_ratio: float = 0.6
     temperature: float = 0.2
-    contrast_weight: float = 1.0
-    reconstruction_weight: float = 10.0
+    class_weight: float = 1.0
+    contrast_weight: float | None = None
+    reconstruction_weight: float | None = None
     num_pairs: int = 16
     members: int = 16
     kept_patches: float = 0.5
     label_smoothing: float = 0.1
     class_power: float = 0.5
+    class_factors: tuple[tuple[str, float], ...] = ()
     steps: int = 600
+    optimizer: Rule = "muon"
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.05
+    snapshot_every: int = 0
 
     def __post_init__(self):
         if self.objective not in get_args(Objective):
@@ -125,6 +129,15 @@ class PretrainConfig:
                 f"kept_patches is {self.kept_patches} and label_smoothing {self.label_smoothing}: "
                 "give shares from 0 to 1."
             )
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Weights of contrast and reconstruction, with the defaults of the objective."""
+        contrast, reconstruction = (1.0, 10.0) if self.objective == "views" else (0.2, 0.0)
+        return (
+            contrast if self.contrast_weight is None else self.contrast_weight,
+            reconstruction if self.reconstruction_weight is None else self.reconstruction_weight,
+        )
 
 
 class Pretrainer(nn.Module):
@@ -147,35 +160,6 @@ class Pretrainer(nn.Module):
         return both, self.autoencoder(view_a, mask, num_masked, train)
 
 
-def partial_view(
-    key: jax.Array, points: jax.Array, angle: jax.Array | float, config: PretrainConfig
-) -> jax.Array:
-    """One augmented view of a shape, `[N, 3] -> [num_points, 3]`, back in the unit sphere.
-
-    A half-space cut leaves a random part of the shape, as a single depth camera or a crowded scene
-    would. Then come scale per axis, mirror, a rotation about the up axis (y) by `angle` and up to
-    `config.yaw_jitter` more, and noise.
-    """
-    keys = jax.random.split(key, 8)
-    normal = jax.random.normal(keys[0], (3,))
-    height = points @ (normal / jnp.linalg.norm(normal))
-    kept = jax.random.uniform(keys[1], minval=config.min_kept, maxval=1.0)
-    kept = jnp.where(jax.random.uniform(keys[2]) < config.crop_probability, kept, 1.0)
-    inside = height >= jnp.quantile(height, 1.0 - kept)
-    noise = jnp.where(inside, jax.random.uniform(keys[3], height.shape), -1.0)
-    view = points[jax.lax.top_k(noise, config.num_points)[1]]
-    low, high = config.scale_range
-    scale = jax.random.uniform(keys[4], (3,), minval=low, maxval=high)
-    scale = scale.at[0].multiply(jnp.where(jax.random.bernoulli(keys[5]), 1.0, -1.0))
-    angle = angle + jax.random.uniform(keys[6], minval=-config.yaw_jitter, maxval=config.yaw_jitter)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    rotation = jnp.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
-    view = (view * scale) @ rotation
-    view = view + config.jitter_std * jax.random.normal(keys[7], view.shape)
-    view = view - view.mean(0)
-    return view / jnp.sqrt(jnp.square(view).sum(-1).max())
-
-
 def contrast_loss(descriptions: jax.Array, temperature: float) -> jax.Array:
     """InfoNCE over `[2B, K]` unit vectors; row i and row i + B are views of one shape.
 
@@ -192,12 +176,13 @@ def make_loss(model: Pretrainer, config: PretrainConfig) -> LossFn:
     """The loss of a `Pretrainer`: contrast and reconstruction, weighted."""
     num_groups = model.config.num_groups
     num_masked = int(config.mask_ratio * num_groups)
+    contrast_weight, reconstruction_weight = config.weights
 
     def loss_fn(params, model_state, batch, key, train=True):
         size = batch["points"].shape[0]
         keys = jax.random.split(key, 4)
         angle = jax.random.uniform(keys[3], maxval=2 * jnp.pi)
-        view = jax.vmap(lambda k, p: partial_view(k, p, angle, config))
+        view = jax.vmap(lambda k, p: partial_view(k, p, angle, config.views))
         views = [
             view(jax.random.split(keys[0], size), batch["points"]),
             view(jax.random.split(keys[1], size), batch["partners"]),
@@ -209,58 +194,68 @@ def make_loss(model: Pretrainer, config: PretrainConfig) -> LossFn:
         )
         contrast = contrast_loss(both, config.temperature)
         chamfer = chamfer_distance(rebuilt["rebuilt"], rebuilt["target"])
-        loss = config.contrast_weight * contrast + config.reconstruction_weight * chamfer
+        loss = contrast_weight * contrast + reconstruction_weight * chamfer
         return loss, (new_state, {"contrast": contrast, "chamfer": chamfer})
 
     return loss_fn
 
 
 def make_class_loss(model: ShapeClassifier, config: PretrainConfig) -> LossFn:
-    """The loss of a `ShapeClassifier`: cross-entropy and supervised contrast, weighted."""
+    """The loss of a `ShapeClassifier`: cross-entropy, supervised contrast and reconstruction."""
+    contrast_weight, reconstruction_weight = config.weights
 
     def loss_fn(params, model_state, batch, key, train=True):
         view_key, patch_key = jax.random.split(key)
         keys = jax.random.split(view_key, batch["points"].shape[0])
-        views = jax.vmap(lambda k, p: partial_view(k, p, 0.0, config))(keys, batch["points"])
+        views = jax.vmap(lambda k, p: partial_view(k, p, 0.0, config.views))(keys, batch["points"])
         variables = {"params": params, **model_state}
-        (logits, features), new_state = model.apply(
+        (logits, features, chamfer), new_state = model.apply(
             variables, views, patch_key, train, mutable=["batch_stats"]
         )
         labels = jnp.asarray(batch["label"])
         entropy = classification_loss(logits, labels, config.label_smoothing)
         directions = standardized_directions(features)
         contrast = supervised_contrast(directions, labels, config.temperature)
-        loss = entropy + config.contrast_weight * contrast
+        loss = config.class_weight * entropy + contrast_weight * contrast
         accuracy = 100.0 * (logits.argmax(-1) == labels).mean()
         metrics = {"cross_entropy": entropy, "contrast": contrast, "accuracy": accuracy}
+        if model.reconstruct:
+            loss, metrics = loss + reconstruction_weight * chamfer, metrics | {"chamfer": chamfer}
         return loss, (new_state, metrics)
 
     return loss_fn
 
 
 class _Task(NamedTuple):
-    """What an objective trains: variables, loss, batches, and where its backbone is in them."""
+    """What an objective trains: variables, loss and batches of so many rows."""
 
     variables: Params
     loss: LossFn
     batches: BatchIterator
     rows: int
-    backbone: Sequence[str]
+
+
+_BACKBONE = ("autoencoder", "backbone")
+"""Where the backbone is in the parameters of both models."""
 
 
 def _make_task(
     backbone: BackboneConfig, config: PretrainConfig, shapes: Shapes, seed: int
 ) -> _Task:
     points = shapes.points
-    view = jnp.asarray(points[:2, : config.num_points])
+    view = jnp.asarray(points[:2, : config.views.num_points])
     key = jax.random.key(seed)
     if config.objective == "classes":
         num_kept = max(1, round(config.kept_patches * backbone.num_groups))
-        classifier = ShapeClassifier(backbone, len(shapes.class_names), num_kept)
-        batches = ClassBatches(points, shapes.labels, config.batch_size, seed, config.class_power)
+        reconstruct = config.weights[1] > 0
+        classifier = ShapeClassifier(backbone, len(shapes.class_names), num_kept, reconstruct)
+        factors = class_factors(shapes, dict(config.class_factors))
+        batches = ClassBatches(
+            points, shapes.labels, config.batch_size, seed, config.class_power, factors
+        )
         variables = classifier.init(key, view)
         loss = make_class_loss(classifier, config)
-        return _Task(variables, loss, batches, config.batch_size, ("backbone",))
+        return _Task(variables, loss, batches, config.batch_size)
     families = None
     if config.num_pairs:
         families = object_families(np.random.default_rng(seed), config.members, points.shape[1])
@@ -270,7 +265,45 @@ def _make_task(
     variables = model.init(key, view, view, mask, num_masked)
     batches = PairBatches(points, config.batch_size, seed, families, config.num_pairs)
     rows = config.batch_size + config.num_pairs
-    return _Task(variables, make_loss(model, config), batches, rows, ("autoencoder", "backbone"))
+    return _Task(variables, make_loss(model, config), batches, rows)
+
+
+def _backbone_of(state: TrainState) -> dict[str, Params]:
+    """Variables of the backbone in the state of either model."""
+    trained = {"params": state.trainable, "batch_stats": state.model_state["batch_stats"]}
+    for name in _BACKBONE:
+        trained = {collection: tree[name] for collection, tree in trained.items()}
+    return trained
+
+
+class Snapshot(Hook):
+    """Writes the backbone of the moment, so that its progress can be measured.
+
+    Args:
+      folder: gets `<step>.safetensors`.
+      backbone: architecture.
+      described: what the files say about themselves.
+      every: steps between files.
+    """
+
+    def __init__(
+        self, folder: Path, backbone: BackboneConfig, described: dict[str, str], every: int
+    ):
+        self._folder, self._backbone, self._described = folder, backbone, described
+        self._every = every
+
+    def due(self, training: Training) -> bool:
+        """Every `every` steps."""
+        return training.step % self._every == 0
+
+    def act(self, training: Training) -> None:
+        """Writes a file where one is due."""
+        if not self.due(training) or jax.process_index() != 0:
+            return
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{training.step}.safetensors"
+        variables = _backbone_of(jax.device_get(training.state))
+        save_backbone(path, self._backbone, variables, self._described)
 
 
 def pretrain(
@@ -301,6 +334,7 @@ def pretrain(
     variables = task.variables
     groups = assign_groups(variables["params"], ((".+", "backbone"),))
     optimizer_config = OptimizerConfig(
+        rule=config.optimizer,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         total_steps=config.steps,
@@ -326,7 +360,16 @@ def pretrain(
         mesh=mesh,
         schedule=learning_rate_schedule(optimizer_config),
     )
+    described = {
+        "made_by": "experiments.pretrain",
+        "shapes": str(len(shapes.points)),
+        "seed": str(seed),
+    }
+    hooks: list[Hook] = [Log(20, run)]
+    if config.snapshot_every:
+        hooks.append(Snapshot(run.path / "snapshots", backbone, described, config.snapshot_every))
     with Checkpoints(run.checkpoints_path) as checkpoints:
+        hooks.append(Checkpoint(checkpoints, 200, resume=resume))
         fitted = fit(
             state,
             {},
@@ -334,20 +377,13 @@ def pretrain(
             task.batches,
             jax.random.key(seed + 1),
             config.steps,
-            [Log(20, run), Checkpoint(checkpoints, 200, resume=resume)],
+            hooks,
             mesh=mesh,
         )
     state = jax.device_get(fitted.state)
     save_adapter(run.adapter_path, state.trainable, state.model_state, {"task": run.task})
-    trained = {"params": state.trainable, "batch_stats": state.model_state["batch_stats"]}
-    for name in task.backbone:
-        trained = {collection: tree[name] for collection, tree in trained.items()}
+    trained = _backbone_of(state)
     path = run.path / "backbone.safetensors"
-    described = {
-        "made_by": "experiments.pretrain",
-        "shapes": str(len(shapes.points)),
-        "seed": str(seed),
-    }
     save_backbone(path, backbone, trained, described)
     result: dict[str, Any] = {
         "steps": fitted.step,
@@ -358,11 +394,11 @@ def pretrain(
     }
     labeled = shapes.labeled()
     if shapes.class_names:
-        used = labeled.points[:, : config.num_points]
+        used = labeled.points[:, : config.views.num_points]
         provenance = {"backbone_sha256": result["backbone_sha256"], "shapes": len(used)}
         bank = build_source_bank(
             backbone, trained, used, labeled.labels, labeled.class_names, provenance=provenance
         )
         save_source_bank(run.path / "source_bank.npz", bank)
-        result["gate"] = probe(backbone, trained, held_out or labeled, config.num_points)
+        result["gate"] = probe(backbone, trained, held_out or labeled, config.views.num_points)
     return run.write_result(result, seed=seed)

@@ -15,6 +15,7 @@ from pointata_jax.data.clips import ClipConfig, channel_positions
 from pointata_jax.data.pipeline import ClipSource, eval_batches, train_batches
 from pointata_jax.data.splits import (
     choose_subjects,
+    few_videos,
     hold_out_fraction,
     hold_out_subjects,
     named_subjects,
@@ -117,9 +118,18 @@ def load_split(config: TaskConfig, place: DataPlace, split: str) -> VideoSource:
 
 
 def load_training(config: TaskConfig, place: DataPlace, *, hold_out: bool = True) -> TaskData:
-    """Training videos; with `hold_out`, a validation part is taken from them (`TaskConfig`)."""
+    """Training videos; with `hold_out`, a validation part is taken from them (`TaskConfig`).
+
+    Where the task uses few of them, the validation part is still taken from all.
+    """
     train = load_split(config, place, "train")
     train, validation, how = _hold_out(train, config, place) if hold_out else (train, None, "")
+    train = few_videos(
+        train,
+        per_class=config.videos_per_class,
+        fraction=config.label_fraction,
+        seed=config.label_seed,
+    )
     clip = config.clip
     if clip.channels:
         channel_positions(train.columns, clip)

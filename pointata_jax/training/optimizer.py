@@ -1,9 +1,10 @@
-"""The optimizer of every stage: AdamW, warm-up and cosine, one clip, a learning rate per group."""
+"""The optimizer of every stage: AdamW or Muon, warm-up and cosine, one clip, a rate per group."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
+from typing import Literal, get_args
 
 import jax
 import optax
@@ -13,12 +14,21 @@ from jaxtyping import PyTree
 from pointata_jax.errors import InputError
 from pointata_jax.training.partition import TRAINABLE_GROUPS, Groups, Params
 
+Rule = Literal["adamw", "muon"]
+
+# Matrices with a side below this are no hidden layers: they read coordinates.
+_NARROWEST_HIDDEN = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """Settings of `make_optimizer`.
 
     Attributes:
+      rule: "adamw" for all parameters, or "muon" for the matrices that `hidden_matrices` picks and
+        AdamW (with Nesterov's momentum) for the others. Muon (Jordan et al., 2024) makes the update of a matrix orthogonal.
+        Here it is scaled to the size of an update of AdamW (Liu et al., "Muon is Scalable for LLM
+        Training", 2025), so that both have one learning rate.
       learning_rate: peak of the schedule, before the multiplier of a group.
       weight_decay: decoupled decay of the weights that `decay_mask` picks.
       total_steps: length of the schedule; after it the rate stays at `end_lr`.
@@ -31,6 +41,7 @@ class OptimizerConfig:
       eps: added to the root of that mean.
     """
 
+    rule: Rule = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     total_steps: int = 2000
@@ -45,6 +56,10 @@ class OptimizerConfig:
     eps: float = 1e-8
 
     def __post_init__(self):
+        if self.rule not in get_args(Rule):
+            raise InputError(
+                f"unknown optimizer {self.rule!r}: choose one of {', '.join(get_args(Rule))}."
+            )
         if self.total_steps < 1:
             raise InputError(f"total_steps is {self.total_steps}: train for at least one step.")
         if self.warmup_steps is not None and not 0 <= self.warmup_steps < self.total_steps:
@@ -104,19 +119,53 @@ def decay_mask(params: Params) -> PyTree[bool]:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTransformation]:
-    """AdamW of every group that can train, with its own learning rate."""
-    return {
-        group: optax.adamw(
-            learning_rate_schedule(config, group),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            mask=decay_mask,
+def hidden_matrices(params: Params) -> PyTree:
+    """Muon's description of the matrices of hidden layers, None for all other parameters.
+
+    These are the kernels that neither read coordinates nor make the outputs of a head.
+    """
+
+    def describe(path: KeyPath, leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+        names = [str(getattr(entry, "key", entry)) for entry in path]
+        hidden = (
+            names[-1] == "kernel"
+            and leaf.ndim == 2
+            and min(leaf.shape) >= _NARROWEST_HIDDEN
+            and "head" not in names
         )
-        for group in TRAINABLE_GROUPS
+        return optax.contrib.MuonDimensionNumbers() if hidden else None
+
+    return jax.tree_util.tree_map_with_path(describe, params)
+
+
+def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTransformation]:
+    """The rule of every group that can train, with its own learning rate."""
+    return {
+        group: _rule(config, learning_rate_schedule(config, group)) for group in TRAINABLE_GROUPS
     }
+
+
+def _rule(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    if config.rule == "muon":
+        return optax.contrib.muon(
+            schedule,
+            weight_decay=config.weight_decay,
+            weight_decay_mask=decay_mask,
+            adam_b1=config.b1,
+            adam_b2=config.b2,
+            adam_weight_decay=config.weight_decay,
+            adam_learning_rate=schedule,
+            consistent_rms=0.2,
+            muon_weight_dimension_numbers=hidden_matrices,
+        )
+    return optax.adamw(
+        schedule,
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        mask=decay_mask,
+    )
 
 
 def make_optimizer(
@@ -130,7 +179,8 @@ def make_optimizer(
         `partition.trainable_groups`.
 
     Returns:
-      Clip by the global norm of the trainable gradients, then AdamW with the rate of each group.
+      Clip by the global norm of the trainable gradients, then the rule with the rate of each
+      group.
     """
     names = set(jax.tree.leaves(groups_of_trainable))
     if not names:

@@ -7,7 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from pointata_jax.data.splits import choose_subjects, hold_out_subjects, named_subjects
+from pointata_jax.data.splits import (
+    choose_subjects,
+    few_videos,
+    hold_out_subjects,
+    named_subjects,
+)
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 
@@ -72,3 +77,27 @@ def test_of_two_subjects_none_is_held_out():
     assert choose_subjects(videos, 0.3) == ()
     with pytest.raises(InputError, match="between 0 and 1"):
         choose_subjects(videos, 1.0)
+
+
+def test_few_videos_are_balanced_seeded_nested_and_independent_of_order():
+    labels = [0] * 10 + [1] * 6 + [2]
+    videos = source(["eve"] * 17, labels)
+    three = few_videos(videos, per_class=3, seed=4)
+    assert np.bincount(three.labels).tolist() == [3, 3, 1]
+    five = few_videos(videos, per_class=5, seed=4)
+    assert set(three.video_ids) < set(five.video_ids)
+    reverse = few_videos(videos.select(np.arange(17)[::-1]), per_class=3, seed=4)
+    assert set(reverse.video_ids) == set(three.video_ids)
+    assert set(few_videos(videos, per_class=3, seed=5).video_ids) != set(three.video_ids)
+    half = few_videos(videos, fraction=0.5)
+    assert np.bincount(half.labels).tolist() == [5, 3, 1]
+    assert few_videos(videos) is videos
+
+
+def test_few_videos_need_labels_and_one_number():
+    videos = source(["eve", "bob"], [0, 1])
+    for wrong in ({"per_class": -1}, {"fraction": 0.0}, {"per_class": 1, "fraction": 0.5}):
+        with pytest.raises(InputError, match="give a positive number or a share"):
+            few_videos(videos, **wrong)
+    with pytest.raises(InputError, match="frames or points of .* carry the labels"):
+        few_videos(source(["eve", "bob"], [0, 1], kind="frame"), per_class=1)

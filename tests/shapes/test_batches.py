@@ -60,5 +60,8 @@ def test_classes_are_drawn_by_the_power_of_their_counts_and_resume():
         again = ClassBatches(points, labels, 100, seed=3, power=power)
         again.set_state({"next_index": 150})
         np.testing.assert_array_equal(next(again)["points"], drawn[150]["points"])
+    rarely = ClassBatches(points, labels, 1000, seed=3, power=0.0, factors=np.array([1, 0.25, 1]))
+    share = np.bincount(next(rarely)["label"], minlength=3) / 1000
+    np.testing.assert_allclose(share, np.array([4, 1, 4]) / 9, atol=0.04)
     with pytest.raises(InputError, match="1 classes cannot be told apart"):
         ClassBatches(points, np.zeros(len(labels), int), 4, seed=0)

@@ -7,7 +7,7 @@ import pytest
 
 from pointata_jax.errors import InputError
 from pointata_jax.shapes.collection import Shapes, join
-from pointata_jax.shapes.subsets import balanced_subset, related, stem
+from pointata_jax.shapes.subsets import balanced_subset, class_factors, related, stem
 
 CLASSES = ("bed", "chair", "part_a", "part_b", "rare")
 
@@ -79,3 +79,12 @@ def test_joined_sets_share_classes_by_name():
     assert both.labeled().points.shape == (10, 5, 3)
     with pytest.raises(InputError, match="5, 6 points cannot be joined"):
         join([first, Shapes(np.ones((1, 6, 3), np.float32), np.zeros(1, np.int32), ("a",))])
+
+
+def test_factors_of_classes_by_pattern():
+    factors = class_factors(shapes(), {"part_*": 0.25, "part_b": 2.0})
+    np.testing.assert_array_equal(factors, [1, 1, 0.25, 2, 1])
+    with pytest.raises(InputError, match="no class is named 'sofa'"):
+        class_factors(shapes(), {"sofa": 2.0})
+    with pytest.raises(InputError, match="factor of 'bed' is 0"):
+        class_factors(shapes(), {"bed": 0})

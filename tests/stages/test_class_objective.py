@@ -60,12 +60,10 @@ def test_all_patches_are_seen_outside_training():
     points = np.random.default_rng(0).normal(size=(3, 64, 3)).astype(np.float32)
     model = ShapeClassifier(MICRO, num_classes=4, num_kept=3)
     variables = model.init(jax.random.key(0), points)
-    logits, features = model.apply(variables, points)
+    logits, features, distance = model.apply(variables, points)
     assert logits.shape == (3, 4)
-    inner = {
-        "params": variables["params"]["backbone"],
-        "batch_stats": variables["batch_stats"]["backbone"],
-    }
+    assert float(distance) == 0.0
+    inner = {name: variables[name]["autoencoder"]["backbone"] for name in ("params", "batch_stats")}
     expected = backbone_features(MICRO, inner, points)
     np.testing.assert_allclose(np.asarray(features), expected, atol=1e-5)
     once, again, other = (
@@ -109,3 +107,33 @@ def test_command_line_learns_classes(tmp_path, capsys, monkeypatch):
     assert train[-1]["cross_entropy"] < train[0]["cross_entropy"]
     assert train[-1]["accuracy"] > 50
     assert load_backbone(tmp_path / "run" / "backbone.safetensors")[0] == MICRO
+
+
+def test_hidden_patches_are_reconstructed_beside_the_classes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(point_mae.PRESETS, "tiny", MICRO)
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(16, 1100, 3)), np.arange(16) % 2
+    np.savez(tmp_path / "s.npz", points=points, label=labels, classes=["a", "b"])
+    flags = {
+        "shapes": str(tmp_path / "s.npz"),
+        "objective": "classes",
+        "reconstruction_weight": 10.0,
+        "class_factors": "b=0.5",
+        "batch_size": 8,
+        "steps": 4,
+        "snapshot_every": 2,
+    }
+    command.main(command.Args(workdir=str(tmp_path / "run"), **flags))
+    capsys.readouterr()
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["chamfer"] > 0 for row in rows if row["kind"] == "train")
+    last = load_backbone(tmp_path / "run" / "snapshots" / "4.safetensors")[1]
+    trained = load_backbone(tmp_path / "run" / "backbone.safetensors")[1]
+    jax.tree.map(np.testing.assert_array_equal, last, trained)
+    earlier = load_backbone(tmp_path / "run" / "snapshots" / "2.safetensors")[1]
+    kernels = [v["params"]["position"]["dense_0"]["kernel"] for v in (earlier, last)]
+    assert not np.allclose(*kernels)
+    with pytest.raises(InputError, match="class_factors has 'b'"):
+        command.main(
+            command.Args(workdir=str(tmp_path / "other"), **{**flags, "class_factors": "b"})
+        )

@@ -102,3 +102,45 @@ def test_frozen_groups_are_refused():
         optimizer_lib.make_optimizer(toy.config(), groups)
     with pytest.raises(InputError, match="no parameter trains"):
         optimizer_lib.make_optimizer(toy.config(), partition.split(groups, groups)[1] and {})
+
+
+def test_muon_makes_the_updates_of_hidden_matrices_orthogonal():
+    groups = {
+        "backbone": {"blocks_0": {"kernel": "backbone"}, "dense_0": {"kernel": "backbone"}},
+        "head": {"out": {"kernel": "head"}},
+    }
+    rng = np.random.default_rng(0)
+    gradient = {
+        "backbone": {
+            "blocks_0": {"kernel": jnp.asarray(rng.normal(size=(32, 48)))},
+            "dense_0": {"kernel": jnp.asarray(rng.normal(size=(3, 48)))},
+        },
+        "head": {"out": {"kernel": jnp.asarray(rng.normal(size=(32, 20)))}},
+    }
+    params = jax.tree.map(jnp.zeros_like, gradient)
+    config = optimizer_lib.OptimizerConfig(
+        rule="muon", learning_rate=0.1, total_steps=10, warmup_steps=0, clip_norm=None
+    )
+    tx = optimizer_lib.make_optimizer(config, groups)
+    updates: Any = tx.update(gradient, tx.init(params), params)[0]
+    hidden = np.asarray(updates["backbone"]["blocks_0"]["kernel"])
+    values = np.linalg.svd(hidden, compute_uv=False)
+    # Five Newton-Schulz steps leave singular values between 0.7 and 1.2 times the common one.
+    assert values.max() / values.min() < 1.8
+    before = np.linalg.svd(np.asarray(gradient["backbone"]["blocks_0"]["kernel"]), compute_uv=False)
+    assert before.max() / before.min() > 4
+    # As large as an update of Adam: root mean square 0.2 of the rate.
+    assert np.sqrt(np.square(hidden).mean()) == pytest.approx(0.02, rel=0.15)
+    for found, given in (
+        (updates["backbone"]["dense_0"], gradient["backbone"]["dense_0"]),
+        (updates["head"]["out"], gradient["head"]["out"]),
+    ):
+        # Adam with Nesterov's momentum: the first step is a multiple of the sign.
+        size = float(np.abs(found["kernel"]).max())
+        assert 0.1 <= size < 0.2
+        np.testing.assert_allclose(found["kernel"], -size * np.sign(given["kernel"]), rtol=1e-4)
+
+
+def test_an_unknown_rule_is_a_sentence():
+    with pytest.raises(InputError, match="unknown optimizer 'sgd'"):
+        optimizer_lib.OptimizerConfig(rule="sgd")  # pyright: ignore[reportArgumentType]
