@@ -19,11 +19,10 @@ from experiments import command_line
 class Args(command_line.TaskFlags):
     """Stage 2: adapt the frozen 3D backbone to a task."""
 
-    tuning: str = "pointata"  # pointata, adapter (no stage 1), full, scratch or probe
+    tuning: str = "pointata"  # pointata, adapter (no stage 1), random_frozen, full, scratch, probe
     workdir: str | None = None  # run folder; default: runs/<task>[-<own data>][-<tuning>]
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # for stage 1; default: the bank of the backbone
-    embedder_init: str | None = None  # random or backbone; not for pointata; probe: backbone
     steps: int | None = None  # default: the task's
     batch_size: int | None = None  # default: the task's
     learning_rate: float | None = None  # default: the task's for this tuning
@@ -38,6 +37,7 @@ def main(args: Args) -> None:
     """Runs stage 2 (and stage 1 where it is missing) and prints the result."""
     from experiments import runs
     from pointata_jax.errors import InputError
+    from pointata_jax.models.point_mae import random_backbone
     from pointata_jax.models.summary import summary
     from pointata_jax.stages.adapt import Start, adapt
     from pointata_jax.stages.task_data import (
@@ -54,14 +54,10 @@ def main(args: Args) -> None:
 
     tuning_rules(args.tuning)
     config = runs.task_config(args, stage="adapt")
-    embedder_init = args.embedder_init or ("backbone" if args.tuning == "probe" else "random")
-    if embedder_init not in ("random", "backbone"):
-        raise InputError(f"unknown embedder_init {embedder_init!r}: choose random or backbone.")
-    if args.tuning == "pointata" and args.embedder_init:
-        raise InputError(
-            "--embedder_init does not go with --tuning=pointata, whose embedder comes from stage "
-            "1: use --tuning=adapter."
-        )
+    if args.tuning == "scratch":
+        config = dataclasses.replace(config, embedder_init="random")
+    elif args.tuning == "probe" and not args.embedder_init:
+        config = dataclasses.replace(config, embedder_init="backbone")
     if args.learning_rate is not None and not args.learning_rate > 0:
         raise InputError(f"--learning_rate={args.learning_rate}: give a positive number.")
     runs.start_devices(args.distributed)
@@ -77,9 +73,7 @@ def main(args: Args) -> None:
         runs.say(f"{args.data_dir or args.task} has no test split: there will be no test score.")
     score, why = deciding_score(config, data)
     runs.say(*look_ahead(config, data, test), *([why] if why else []))
-    model = config.model_config(
-        backbone.config, data.train.num_classes, embedder_init=embedder_init
-    )
+    model = config.model_config(backbone.config, data.train.num_classes)
     run = RunFolder.create(
         workdir,
         task=config.task,
@@ -87,7 +81,6 @@ def main(args: Args) -> None:
             "task": dataclasses.replace(config, clip=data.clip).to_dict(),
             "model": model.to_dict(),
             "tuning": args.tuning,
-            "embedder_init": embedder_init,
             "backbone": backbone.reference,
             "learning_rate": args.learning_rate,
             "validation": args.validation,
@@ -106,10 +99,13 @@ def main(args: Args) -> None:
         embedder = load_adapter(
             runs.aligned_embedder(config, aligned, backbone, args.source_bank, workdir, args.seed)
         )[0]["embedder"]
+    variables = backbone.variables
+    if args.tuning == "random_frozen":
+        variables = random_backbone(backbone.config, args.seed)
     result = adapt(
         model,
         config.adapt,
-        Start(args.tuning, backbone.variables, embedder, embedder_init),
+        Start(args.tuning, variables, embedder, config.embedder_init),
         data,
         run,
         score=score,

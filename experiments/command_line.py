@@ -37,6 +37,7 @@ class TaskFlags:
     merge: int | None = None  # sensor frames joined in one frame of a clip; default: the task's
     seed: int = 0  # of initialization, batches, dropout, source samples and the draw of videos
     channels: str | None = None  # columns beside x, y, z to use, with commas; default: the task's
+    embedder_init: str | None = None  # random, or backbone for a copy; default: the task's
     videos_per_class: int | None = None  # train on so many videos of each class, drawn by the seed
     label_fraction: float | None = None  # the same as a share of the videos of each class
     hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects

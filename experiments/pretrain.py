@@ -35,7 +35,7 @@ class Args:
     optimizer: str = "muon"  # muon (for the matrices of hidden layers) or adamw
     learning_rate: float = 2e-3  # peak of the schedule
     weight_decay: float = 0.05  # of matrices
-    class_factors: str = ""  # how often some classes are drawn: lego_*=0.3,ecad_*=0.3
+    class_factors: str = ""  # how often some classes are drawn: part_*=0.3,tree=2
     class_weight: float = 1.0  # weight of the cross-entropy of the objective classes
     contrast_weight: float | None = None  # of the contrast; default: 1 (views) or 0.2 (classes)
     reconstruction_weight: float | None = None  # of the Chamfer distance; default: 10 or 0
@@ -56,12 +56,10 @@ def main(args: Args) -> None:
     """Trains, writes backbone and source bank, prints the result."""
     from typing import cast
 
-    import numpy as np
-
     from experiments import runs
     from pointata_jax.errors import InputError
     from pointata_jax.models.point_mae import PRESETS
-    from pointata_jax.shapes.subsets import related, without_labels
+    from pointata_jax.shapes.subsets import without_labels
     from pointata_jax.stages import pretrain
     from pointata_jax.stages.views import ViewConfig
     from pointata_jax.training import run_folder
@@ -77,11 +75,7 @@ def main(args: Args) -> None:
     shapes, held_out = runs.open_shapes(args.shapes, partial=args.partial), None
     shapes = without_labels(shapes, runs.names_of(args.unlabeled_classes))
     if args.per_class:
-        # The draw of experiments.probe_backbone by default, whatever the seed of the training.
-        chosen = runs.probe_subset(shapes, args.per_class, args.except_classes, seed=0)
-        held_out = shapes.select(chosen)
-        # Variants of a held-out model would give its class away.
-        shapes = shapes.select(np.flatnonzero(~related(shapes, chosen)))
+        shapes, held_out = runs.keep_out(shapes, args.per_class, args.except_classes)
     settings = dataclasses.asdict(args)
     del settings["resume"], settings["workdir"]
     run = run_folder.RunFolder.create(

@@ -24,7 +24,7 @@ from pointata_jax.models.backbone_file import (
 )
 from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.shapes.collection import Shapes, join, load_shapes
-from pointata_jax.shapes.subsets import balanced_subset
+from pointata_jax.shapes.subsets import balanced_subset, related
 from pointata_jax.stages.align import align
 from pointata_jax.stages.config import TaskConfig
 from pointata_jax.stages.task_data import TaskData
@@ -102,6 +102,16 @@ def probe_subset(shapes: Shapes, per_class: int, except_classes: str, seed: int)
     return balanced_subset(shapes, per_class, except_classes=names_of(except_classes), seed=seed)
 
 
+def keep_out(shapes: Shapes, per_class: int, except_classes: str) -> tuple[Shapes, Shapes]:
+    """The shapes to train on, and those that a backbone is measured with.
+
+    The latter are the draw of experiments.probe_backbone with its default seed. Variants of a shape
+    that is kept out (`shapes.subsets.related`) are in neither part: they would give its class away.
+    """
+    chosen = probe_subset(shapes, per_class, except_classes, seed=0)
+    return shapes.select(np.flatnonzero(~related(shapes, chosen))), shapes.select(chosen)
+
+
 def names_of(listed: str) -> list[str]:
     """The names in a list separated by commas."""
     return [name.strip() for name in listed.split(",") if name.strip()]
@@ -152,13 +162,13 @@ def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskCon
         )
     if args.channels is not None:
         clip["channels"] = tuple(names_of(args.channels))
-    few = {"videos_per_class": args.videos_per_class, "label_fraction": args.label_fraction}
-    few = {name: value for name, value in few.items() if value is not None}
-    if few:
-        few["label_seed"] = args.seed
+    names = ("embedder_init", "videos_per_class", "label_fraction")
+    chosen = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if chosen.keys() & {"videos_per_class", "label_fraction"}:
+        chosen["label_seed"] = args.seed
     return dataclasses.replace(
         config,
-        **few,
+        **chosen,
         variant=config.variant if args.variant is None else args.variant,
         hold_out=config.hold_out if args.hold_out is None else args.hold_out,
         options=options,
@@ -184,7 +194,7 @@ def run_alignment(
     resume: bool,
 ) -> dict[str, Any]:
     """Stage 1 in `workdir/align`; returns its result."""
-    model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
+    model = config.model_config(backbone.config, data.train.num_classes)
     run = RunFolder.create(
         workdir,
         task=config.task,
@@ -199,7 +209,17 @@ def run_alignment(
         resume=resume,
         videos=data.digests,
     )
-    return align(model.p4d, config.align, data, bank, run, seed=seed, resume=resume)
+    return align(
+        model.p4d,
+        config.align,
+        data,
+        bank,
+        (backbone.config, backbone.variables),
+        run,
+        embedder_init=config.embedder_init,
+        seed=seed,
+        resume=resume,
+    )
 
 
 def aligned_embedder(
@@ -220,7 +240,7 @@ def aligned_embedder(
     if (folder / "result.json").is_file():
         stage_1 = RunFolder.open(workdir, stage="align")
         before = stage_1.settings
-        model = config.model_config(backbone.config, data.train.num_classes, embedder_init="random")
+        model = config.model_config(backbone.config, data.train.num_classes)
         changed = changed_settings(
             {**before["task"]["clip"], "embedder": before["embedder"], "seed": before["seed"]},
             as_json({**dataclasses.asdict(config.clip), "embedder": model.p4d, "seed": seed}),

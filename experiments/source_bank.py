@@ -2,7 +2,8 @@
 
 python -m experiments.source_bank --backbone=backbone.safetensors --shapes=FILE_OR_FOLDER
 
-Writes `source_bank.npz` beside the backbone, where `experiments.align` looks for it.
+Writes `source_bank.npz` beside the backbone, where `experiments.align` looks for it. A bank of many
+classes with equally many shapes each says most; more than 3,000 shapes only make it larger.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ class Args:
 
     backbone: str = ""  # a backbone.safetensors (python -m weights_convert makes one)
     shapes: str = ""  # labeled shapes, as for experiments.pretrain
+    per_class: int = 0  # shapes drawn of each class that has so many; 0: all labeled shapes
+    except_classes: str = ""  # classes left out, with commas and wildcards (with --per_class)
+    held_out: int = 0  # --per_class of the pre-training: shapes that it kept out stay out here too
+    seed: int = 0  # of the draw
     output: str = ""  # default: source_bank.npz beside the backbone
     partial: bool = False  # accept an archive of shapes that is not complete
     points: int = 1024  # points of a shape
@@ -30,7 +35,6 @@ def main(args: Args) -> None:
     from experiments import runs
     from pointata_jax.alignment import build_source_bank, save_source_bank
     from pointata_jax.errors import InputError
-    from pointata_jax.shapes.collection import load_shapes
     from pointata_jax.training import run_folder
 
     if not args.backbone or not args.shapes:
@@ -40,7 +44,14 @@ def main(args: Args) -> None:
     output = Path(args.output or Path(backbone.name).with_name("source_bank.npz"))
     if output.exists():
         raise InputError(f"{output} exists already: move it away, or give another --output.")
-    shapes = load_shapes(args.shapes, partial=args.partial).labeled()
+    shapes = runs.open_shapes(args.shapes, partial=args.partial)
+    if args.held_out:
+        shapes, _ = runs.keep_out(shapes, args.held_out, args.except_classes)
+    if args.per_class:
+        shapes = shapes.select(
+            runs.probe_subset(shapes, args.per_class, args.except_classes, args.seed)
+        )
+    shapes = shapes.labeled()
     if not len(shapes.labels):
         raise InputError(f"the shapes in {args.shapes} have no classes, which stage 1 needs.")
     bank = build_source_bank(

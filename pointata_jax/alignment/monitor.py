@@ -4,6 +4,11 @@ Most of an OTDD between raw features is the offset between their means, which de
 labels are. A target can also lower the OTDD by shrinking. The report is therefore made of held-out
 recordings. It compares the OTDD with permuted labels to the OTDD with true labels (the gap), and it
 states the deviation of the target features.
+
+Neither says whether the frozen backbone can use the tokens, which is what stage 1 is for. On unseen
+data the gap often did not grow while the distance fell. `StoppingRule` can therefore watch another
+figure of the report; stage 1 watches how well a linear classifier on the frozen backbone's features
+predicts held-out labels, where there are labels.
 """
 
 from __future__ import annotations
@@ -21,6 +26,12 @@ from pointata_jax.alignment.costs import AnyArray, as_float
 from pointata_jax.alignment.objectives import Objective
 from pointata_jax.alignment.otdd import otdd
 from pointata_jax.errors import InputError
+
+WATCHED = {
+    "gap": "The gap between permuted and true labels",
+    "label_fit": "The share of the held-out labels that the frozen backbone's features explain",
+}
+"""Figures that a `StoppingRule` may watch, in words."""
 
 
 @functools.partial(jax.jit, static_argnames=("objective",))
@@ -112,24 +123,26 @@ class StoppingRule:
     """When alignment should end, from the reports so far. It holds no state, so a run can resume.
 
     Attributes:
-      patience: number of reports without growth of the gap after which to stop.
-      min_growth: least growth of the gap that counts, as a fraction of its best value.
+      patience: number of reports without growth after which to stop.
+      min_growth: least growth that counts, as a fraction of the best value.
       min_deviation: fraction of the first report's deviation below which the target has shrunk.
+      watched: name of the figure that should grow.
     """
 
     patience: int = 3
     min_growth: float = 0.01
     min_deviation: float = 0.5
+    watched: str = "gap"
 
     def _has_shrunk(self, reports: Sequence[Mapping[str, float | int]], index: int) -> bool:
         return reports[index]["deviation"] < self.min_deviation * reports[0]["deviation"]
 
     def best(self, reports: Sequence[Mapping[str, float | int]]) -> int:
-        """Index of the report whose embedder to keep: the largest gap among those not shrunk."""
+        """Index of the report whose embedder to keep: the largest value among those not shrunk."""
         best = 0
         for index, report in enumerate(reports):
-            gap = reports[best]["gap"]
-            grew = report["gap"] > gap + self.min_growth * abs(gap)
+            value = reports[best][self.watched]
+            grew = report[self.watched] > value + self.min_growth * abs(value)
             if grew and not self._has_shrunk(reports, index):
                 best = index
         return best
@@ -143,7 +156,7 @@ class StoppingRule:
         if not reports:
             return None
         last, first = reports[-1], reports[0]
-        if not all(math.isfinite(last[name]) for name in ("otdd", "gap", "deviation")):
+        if not all(math.isfinite(last[name]) for name in ("otdd", self.watched, "deviation")):
             return "The alignment report is no longer finite."
         if self._has_shrunk(reports, len(reports) - 1):
             return (
@@ -153,7 +166,7 @@ class StoppingRule:
         best = self.best(reports)
         if len(reports) - 1 - best >= self.patience:
             return (
-                f"The gap between permuted and true labels has not grown for {self.patience} "
-                f"reports (best {reports[best]['gap']:.4g}, now {last['gap']:.4g})."
+                f"{WATCHED.get(self.watched, self.watched)} has not grown for {self.patience} "
+                f"reports (best {reports[best][self.watched]:.4g}, now {last[self.watched]:.4g})."
             )
         return None

@@ -49,29 +49,38 @@ def anchor_weights(
 
 
 class RecognitionHead(nn.Module):
-    """One label per clip. Frame vectors are averaged over time.
+    """One label per clip, from the frame vectors of one block or of several.
 
     Attributes:
       num_classes: number of logits.
       hidden: width of the hidden layer.
       dropout: rate before the last layer during training.
+      time_pooling: "mean" of the frame vectors over time, or "mean_std" for their standard
+        deviation as well, which tells how much each feature changes.
     """
 
     num_classes: int
     hidden: int = 256
     dropout: float = 0.5
+    time_pooling: str = "mean"
 
     @nn.compact
     def __call__(
-        self, tokens: Float[Array, "b anchors m d"], train: bool = False
+        self, levels: Sequence[Float[Array, "b anchors m d"]], train: bool = False
     ) -> Float[Array, "b {self.num_classes}"]:
         """Logits of each clip.
 
         Args:
-          tokens: tokens of the clips.
+          levels: tokens of the clips after each block that is read.
           train: whether BatchNorm uses batch statistics and dropout is on.
         """
-        pooled = batch_norm(train, "norm")(frame_features(tokens).mean(-2))
+        frames = jnp.concatenate([frame_features(tokens) for tokens in levels], axis=-1)
+        pooled = frames.mean(-2)
+        if self.time_pooling == "mean_std":
+            # The root of zero has no gradient.
+            deviation = jnp.sqrt(frames.var(-2) + NORM_EPSILON)
+            pooled = jnp.concatenate([pooled, deviation], axis=-1)
+        pooled = batch_norm(train, "norm")(pooled)
         hidden = nn.gelu(nn.Dense(self.hidden, name="hidden")(pooled))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         return nn.Dense(self.num_classes, name="logits")(hidden)

@@ -424,6 +424,13 @@ class Backbone(nn.Module):
         return flat.reshape(*lead, *flat.shape[-2:])
 
 
+def random_backbone(config: BackboneConfig, seed: int) -> dict[str, Any]:
+    """Variables of a backbone that knows nothing, {"params", "batch_stats"}."""
+    points = max(config.num_groups, config.group_size)
+    cloud = jnp.zeros((1, points, config.input_channels))
+    return jax.jit(Backbone(config).init)(jax.random.key(seed), cloud)
+
+
 def pooled_features(tokens: Float[Array, "*batch m d"]) -> Float[Array, "*batch 2*d"]:
     """One vector per cloud: mean and maximum over its tokens."""
     return jnp.concatenate([tokens.mean(-2), tokens.max(-2)], axis=-1)

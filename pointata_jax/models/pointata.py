@@ -35,6 +35,7 @@ from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
 from pointata_jax.models.setting_names import check_setting_names
 
 KINDS = ("clip", "frame", "point")
+TIME_POOLINGS = ("mean", "mean_std")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,9 @@ class PointATAConfig:
       adapter_dropout: rate inside the adapters.
       head_hidden: hidden width of the head.
       head_dropout: rate in the head.
+      head_levels: blocks whose tokens the head of a clip reads: 1 for the last one, 3 for the last
+        of each third. (The head of points reads three, that of frames one.)
+      time_pooling: how the head of a clip pools frames, see `RecognitionHead`.
       use_pva: whether there are point-video adapters.
       use_sce: whether there is a spatial-context encoder.
       remat: recompute each block in the backward pass: less memory, about a third more time.
@@ -86,6 +90,8 @@ class PointATAConfig:
     adapter_dropout: float = 0.0
     head_hidden: int = 256
     head_dropout: float = 0.5
+    head_levels: int = 1
+    time_pooling: str = "mean"
     use_pva: bool = True
     use_sce: bool = True
     remat: bool = False
@@ -104,6 +110,11 @@ class PointATAConfig:
             raise InputError(
                 f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
                 f"but num_centers={self.num_centers}: lower sce_neighbors or set use_sce=False."
+            )
+        if self.head_levels not in (1, 3) or self.time_pooling not in TIME_POOLINGS:
+            raise InputError(
+                f"head_levels is {self.head_levels} and time_pooling {self.time_pooling!r}: give 1 "
+                f"or 3, and one of {', '.join(TIME_POOLINGS)}."
             )
         _ = self.p4d  # Runs the checks of P4DConfig.
 
@@ -184,7 +195,7 @@ class PointATA(nn.Module):
             self.sce_gates = self.param("sce_gates", zeros, (depth,))
         size = (cfg.head_hidden, cfg.head_dropout)
         if cfg.kind == "clip":
-            self.head = RecognitionHead(cfg.num_classes, *size)
+            self.head = RecognitionHead(cfg.num_classes, *size, cfg.time_pooling)
         elif cfg.kind == "frame":
             self.head = ActionSegmentationHead(cfg.num_classes, cfg.anchor_stride, *size)
         else:
@@ -211,7 +222,7 @@ class PointATA(nn.Module):
         """
         head: Any = self.head
         if self.config.kind == "clip":
-            return head(self.features(clip, train), train)
+            return head(self._levels(clip, self._head_levels, train)[0], train)
         if self.config.kind == "frame":
             return head(self.features(clip, train), clip.shape[1], train)
         levels, centers = self._levels(clip, self._head_levels, train)
@@ -219,8 +230,10 @@ class PointATA(nn.Module):
 
     @property
     def _head_levels(self) -> tuple[int, ...]:
-        """Indices of the blocks whose tokens a point's head reads: the last of each third."""
+        """Indices of the blocks whose tokens the head of clips or points reads."""
         depth = self.config.backbone.depth
+        if self.config.kind == "clip" and self.config.head_levels == 1:
+            return (depth - 1,)
         return tuple(sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)}))
 
     def tokens(

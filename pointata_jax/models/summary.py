@@ -12,11 +12,12 @@ from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 
 PARTS = ("backbone", "embedder", "pva", "sce", "temporal", "head")
-# Parts that train, by tuning. `scratch` trains the same parts as `full`, and `adapter` the same as
-# `pointata`; they differ in the initial parameters.
+# Parts that train, by tuning. `scratch` trains the same parts as `full`, `adapter` and
+# `random_frozen` the same as `pointata`; they differ in the initial parameters.
 TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
     "pointata": PARTS[1:],
     "adapter": PARTS[1:],
+    "random_frozen": PARTS[1:],
     "full": PARTS,
     "scratch": PARTS,
     "probe": ("head",),

@@ -33,7 +33,7 @@ def balanced_subset(
     Args:
       shapes: labeled shapes.
       per_class: shapes of each class. Classes with fewer are left out.
-      except_classes: names of classes that are left out, also with wildcards ("lego_*").
+      except_classes: names of classes that are left out, also with wildcards ("part_*").
       seed: of the draw.
 
     Returns:
@@ -89,7 +89,7 @@ def class_factors(shapes: Shapes, factors: Mapping[str, float]) -> Float[np.ndar
 
     Args:
       shapes: whose classes.
-      factors: by name, also with wildcards ("lego_*").
+      factors: by name, also with wildcards ("part_*").
 
     Raises:
       InputError: a name matches no class, or a factor is not positive.

@@ -50,7 +50,7 @@ class Start:
 
     Attributes:
       tuning: name in `partition.TUNINGS`; "scratch" leaves the backbone random.
-      backbone: {"params", "batch_stats"} of the pre-trained backbone.
+      backbone: {"params", "batch_stats"} of the backbone, random for "random_frozen".
       embedder: parameters of the embedder that stage 1 aligned; None without stage 1.
       embedder_init: without stage 1, "random" or "backbone" (a copy of the backbone's embedder).
     """
@@ -126,13 +126,17 @@ def adapt(
     groups = assign_groups(variables["params"], tuning_rules(start.tuning))
     trainable, frozen = split(variables["params"], groups)
     rate = settings.learning_rates[start.tuning] if learning_rate is None else learning_rate
+    embedder_factor = settings.embedder_lr_multiplier
+    if embedder_factor is None:
+        # What a copy knows is soon lost at the rate of new parts.
+        embedder_factor = 0.1 if config.embedder_normalization == "none" else 0.5
     optimizer_config = OptimizerConfig(
         learning_rate=rate,
         weight_decay=settings.weight_decay,
         total_steps=settings.steps,
         warmup_steps=min(settings.warmup_steps, settings.steps - 1),
         clip_norm=settings.clip_norm,
-        group_multipliers={"embedder": settings.embedder_lr_multiplier},
+        group_multipliers={"embedder": embedder_factor},
     )
     optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
     mesh = sharding.make_mesh()
@@ -190,9 +194,10 @@ def adapt(
         if fitted.best_step is not None and fitted.best_step != fitted.step:
             state = checkpoints.restore(state, fitted.best_step).state
     state = sharding.replicate(state, mesh)
-    # The frozen backbone is stored in its own file. Other frozen parts (tuning "probe") are not, so
-    # they go into the adapter's file.
-    kept = {name: tree for name, tree in frozen.items() if name != "backbone"}
+    # The frozen backbone is stored in its own file. A random one and other frozen parts (tuning
+    # "probe") are not, so they go into the adapter's file.
+    in_file = start.tuning != "random_frozen"
+    kept = {name: tree for name, tree in frozen.items() if name != "backbone" or not in_file}
     save_adapter(
         run.adapter_path,
         jax.device_get({**kept, **state.trainable}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,8 +27,11 @@ from pointata_jax.alignment import (
     warn_if_unconverged,
 )
 from pointata_jax.errors import InputError
+from pointata_jax.metrics.probes import ridge_explained
 from pointata_jax.models.batches import in_batches
-from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
+from pointata_jax.models.heads import frame_features
+from pointata_jax.models.p4d import P4DConfig, P4DEmbedder, embedder_from_backbone
+from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.stages.config import AlignSettings
 from pointata_jax.stages.task_data import TaskData, spread_clips
 from pointata_jax.training import sharding
@@ -47,28 +51,39 @@ _BATCH = 32
 
 
 def label_units(
-    config: P4DConfig, params: Params, clips: jax.Array, labels: jax.Array
+    config: P4DConfig,
+    params: Params,
+    clips: jax.Array,
+    labels: jax.Array,
+    encode: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """The vectors that are aligned, one for each unit that carries a label.
+    """One vector for each unit that carries a label.
 
     Args:
       config: architecture of the embedder.
       params: its parameters.
       clips: `[B, T, N, 3+C]`.
       labels: of the clips `[B]`, the frames `[B, T]` or the points `[B, T, N]`.
+      encode: what follows the embedder; takes tokens `[B, T', n, D]` and their centers. None: the
+        units of the embedder itself, which stage 1 aligns.
 
     Returns:
       Vectors `[B, U, D]` and labels `[B, U]`. By the kind of label, a vector is the mean over the
       tokens of a clip (U = 1), the mean over those of an anchor frame (U = T'), or a token
-      (U = T'n) with the label of the point nearest to its center.
+      (U = T'n) with the label of the point nearest to its center. With `encode`, a frame is
+      described as for the heads (`frame_features`, 2D).
     """
     apply: Any = P4DEmbedder(config).apply
     tokens, centers = apply({"params": params}, clips)
+    frames = tokens.mean(2)
+    if encode is not None:
+        tokens = encode(tokens, centers)
+        frames = frame_features(tokens)
     if labels.ndim == 1:
-        return tokens.mean((1, 2))[:, None], labels[:, None]
+        return frames.mean(1)[:, None], labels[:, None]
     labels = labels[:, :: config.anchor_stride]
     if labels.ndim == 2:
-        return tokens.mean(2), labels
+        return frames, labels
     points = ops.knn(centers, clips[:, :: config.anchor_stride, :, :3], 1)[..., 0]
     labels = jnp.take_along_axis(labels, points, axis=-1)
     batch, width = len(clips), tokens.shape[-1]
@@ -112,15 +127,40 @@ def compared_units(
     return features, labels if centers is None else nearest_center(features, centers)
 
 
-_embed = jax.jit(label_units, static_argnums=0)
+def _frozen(
+    backbone: BackboneConfig, variables: Params, tokens: jax.Array, centers: jax.Array
+) -> jax.Array:
+    """Tokens `[B, T', n, D]` after the frozen backbone alone."""
+    apply: Any = Backbone(backbone).apply
+    flat = (x.reshape(-1, *x.shape[2:]) for x in (tokens, centers))
+    final = apply(variables, *flat, patches_only=True, method="encode")
+    return final.reshape(tokens.shape)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _embed(
+    config: P4DConfig,
+    params: Params,
+    clips: jax.Array,
+    labels: jax.Array,
+    backbone: BackboneConfig | None = None,
+    variables: Params | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    encode = None
+    if backbone is not None and variables is not None:
+        encode = functools.partial(_frozen, backbone, variables)
+    return label_units(config, params, clips, labels, encode)
 
 
 def _units_of(
-    config: P4DConfig, params: Params, clips: np.ndarray, labels: np.ndarray
+    config: P4DConfig, params: Params, clips: np.ndarray, labels: np.ndarray, *frozen: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`label_units` of any number of clips, a batch at a time."""
+    """`label_units` of any number of clips, a batch at a time.
+
+    With a backbone and its variables, the units of the frozen backbone.
+    """
     rows = np.arange(len(clips))
-    return in_batches(lambda i: _embed(config, params, clips[i], labels[i]), rows, _BATCH)
+    return in_batches(lambda i: _embed(config, params, clips[i], labels[i], *frozen), rows, _BATCH)
 
 
 def match_moments(
@@ -133,7 +173,8 @@ def match_moments(
     """The embedder with its last layer moved to the bank's mean and deviation on `clips`."""
     features = _units_of(config, params, clips, labels)[0]
     moments = feature_moments(jnp.asarray(features.reshape(-1, features.shape[-1])))
-    return {**params, "out": match_last_layer(params["out"], *moments, *bank.standardization())}
+    last = "reduce_dim" if "reduce_dim" in params else "out"
+    return {**params, last: match_last_layer(params[last], *moments, *bank.standardization())}
 
 
 def make_loss(
@@ -170,25 +211,34 @@ def align(
     settings: AlignSettings,
     data: TaskData,
     bank: SourceBank,
+    backbone: tuple[BackboneConfig, Params],
     run: RunFolder,
     *,
+    embedder_init: str = "random",
     seed: int = 0,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Aligns a freshly initialized embedder and writes it, with before/after figures, to `run`.
+    """Aligns an embedder and writes it, with before/after figures, to `run`.
+
+    Each report also tells `label_fit`: how much of the labels of held-out units a ridge classifier
+    explains (`ridge_explained`) that was fitted on training units, both as the frozen backbone sees
+    them. That is what stage 1 is for, so it decides which embedder is kept and when to stop. With
+    pseudo-labels the gap decides.
 
     Args:
       embedder: architecture of the P4D embedder.
       settings: objective, length and rate of stage 1.
       data: training videos; the reports come from the held-out ones.
       bank: what to align to.
+      backbone: configuration and variables of the 3D backbone.
       run: the run folder's stage "align".
+      embedder_init: "random", or "backbone" to start from a copy of the backbone's embedder.
       seed: of initialization, batches and source samples.
       resume: continue a killed run.
 
     Returns:
       The content of `result.json`: objective, steps, why it stopped, and the held-out reports
-      (`alignment_report`) of the random embedder, of the moment-matched one, and of the kept one.
+      (`alignment_report`) of the initial embedder, of the moment-matched one, and of the kept one.
     """
     if settings.objective not in OBJECTIVES:
         raise InputError(
@@ -231,27 +281,38 @@ def align(
             objective, source[0][shown], source[1][shown], features, labels, report_key
         )
         warn_if_unconverged(found, f"the held-out report of {run.path}")
-        return found
+        return found if settings.pseudo_classes else found | {"label_fit": label_fit(params)}
 
-    params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
+    def label_fit(params: Params) -> float:
+        parts = ((train_clips, train_labels), (held_clips, held_labels))
+        units = (_units_of(embedder, params, *part, *backbone) for part in parts)
+        drawn = (draw_units(report_key, *map(jnp.asarray, u), settings.report_units) for u in units)
+        (fitted, fitted_labels), (held, labels) = (map(np.asarray, pair) for pair in drawn)
+        return ridge_explained(fitted, fitted_labels, held, labels)
+
+    if embedder_init == "backbone":
+        params = embedder_from_backbone(backbone[1], embedder)
+    else:
+        params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
+    initial = params
     centers = cluster_centers(params)
-    reports = {"random": report(params, centers)}
+    reports = {"initial": report(params, centers)}
     if objective.matches_moments:
         params = match_moments(embedder, params, train_clips, train_labels, bank)
         centers = cluster_centers(params)
         reports["moments"] = report(params, centers)
+    rule = StoppingRule(watched="gap" if settings.pseudo_classes else "label_fit")
     result: dict[str, Any] = {"objective": settings.objective, "steps": 0, "stopped": None}
     if objective.trains:
         mesh = sharding.make_mesh()
         sharding.check_batch_size(settings.batch_size, mesh)
-        rule = StoppingRule()
         before = list(reports.values())[-1]["deviation"]
 
         def evaluate(state: TrainState) -> dict[str, float]:
             found = report(state.trainable["embedder"], centers)
-            # A wide gap of features that have shrunk is not worth keeping.
+            # What features that have shrunk score is not worth keeping.
             shrunk = found["deviation"] < rule.min_deviation * before
-            return found | {"score": float("nan") if shrunk else found["gap"]}
+            return found | {"score": float("nan") if shrunk else found[rule.watched]}
 
         params, trained = _train(
             params,
@@ -267,6 +328,9 @@ def align(
         )
         result |= trained
     reports["kept"] = report(params, centers)
+    result["kept_initial"] = reports["initial"][rule.watched] > reports["kept"][rule.watched]
+    if result["kept_initial"]:
+        params, reports["kept"] = initial, reports["initial"]
     save_adapter(run.adapter_path, {"embedder": params}, {}, {"task": run.task, "stage": "align"})
     result |= {
         "held_out": reports,

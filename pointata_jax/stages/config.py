@@ -35,6 +35,8 @@ class ModelSettings:
     adapter_dropout: float = 0.0
     head_hidden: int = 256
     head_dropout: float = 0.5
+    head_levels: int = 1
+    time_pooling: str = "mean"
     use_pva: bool = True
     use_sce: bool = True
 
@@ -86,7 +88,8 @@ class AdaptSettings:
       steps: optimizer steps.
       batch_size: clips per step.
       learning_rates: peak learning rate of each tuning, chosen on validation data.
-      embedder_lr_multiplier: factor on the embedder's learning rate.
+      embedder_lr_multiplier: factor on the embedder's learning rate; None: 0.5 for a new embedder,
+        0.1 for a copy of the backbone's.
       weight_decay: of matrices; biases, norms and embeddings have none.
       warmup_steps: linear warm-up before the cosine.
       clip_norm: largest global gradient norm of the trainable tree.
@@ -101,12 +104,13 @@ class AdaptSettings:
         default_factory=lambda: {
             "pointata": 1e-3,
             "adapter": 1e-3,
+            "random_frozen": 1e-3,
             "full": 1e-3,
             "scratch": 1e-3,
             "probe": 1e-3,
         }
     )
-    embedder_lr_multiplier: float = 0.5
+    embedder_lr_multiplier: float | None = None
     weight_decay: float = 0.05
     warmup_steps: int = 50
     clip_norm: float = 5.0
@@ -130,6 +134,8 @@ class TaskConfig:
       options: further keyword arguments of the builder, such as protocol or partial.
       clip: how videos become clips; channel statistics are filled in from the training videos.
       model: settings around the backbone.
+      embedder_init: what the embedder starts from, before stage 1 where there is one: "random", or
+        "backbone" for a copy of the backbone's embedder.
       align: stage 1.
       adapt: stage 2.
       score: name of the score that decides between checkpoints on validation data.
@@ -152,6 +158,7 @@ class TaskConfig:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     clip: ClipConfig = ClipConfig()
     model: ModelSettings = ModelSettings()
+    embedder_init: str = "random"
     align: AlignSettings = AlignSettings()
     adapt: AdaptSettings = AdaptSettings()
     score: str = "video_accuracy"
@@ -164,17 +171,21 @@ class TaskConfig:
     label_seed: int = 0
     needs_data_dir: bool = True
 
-    def model_config(
-        self, backbone: BackboneConfig, num_classes: int, *, embedder_init: str
-    ) -> PointATAConfig:
-        """The model of this task around `backbone`; `embedder_init` as in `adapt.Start`."""
+    def __post_init__(self):
+        if self.embedder_init not in ("random", "backbone"):
+            raise InputError(
+                f"unknown embedder_init {self.embedder_init!r}: choose random or backbone."
+            )
+
+    def model_config(self, backbone: BackboneConfig, num_classes: int) -> PointATAConfig:
+        """The model of this task around `backbone`."""
         return PointATAConfig(
             backbone=backbone,
             num_classes=num_classes,
             kind=self.kind,
             channels=len(self.clip.channels),
             num_anchors=-(-self.clip.frames // self.model.anchor_stride),
-            embedder_normalization="none" if embedder_init == "backbone" else "layer",
+            embedder_normalization="none" if self.embedder_init == "backbone" else "layer",
             **{f.name: getattr(self.model, f.name) for f in dataclasses.fields(self.model)},
         )
 

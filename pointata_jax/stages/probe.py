@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from pointata_jax.metrics.probes import bootstrap_interval, nearest_neighbor_hits, ridge_hits
 from pointata_jax.models.batches import in_batches
-from pointata_jax.models.point_mae import Backbone, BackboneConfig, pooled_features
+from pointata_jax.models.point_mae import (
+    Backbone,
+    BackboneConfig,
+    pooled_features,
+    random_backbone,
+)
 from pointata_jax.shapes.collection import Shapes
 from pointata_jax.training.partition import Params
 
@@ -63,8 +67,7 @@ def probe(
             "ridge": ridge_hits(features, shapes.labels),
         }
 
-    sample = jnp.asarray(points[:1])
-    random = [hits(Backbone(config).init(jax.random.key(s), sample)) for s in RANDOM_SEEDS]
+    random = [hits(random_backbone(config, seed)) for seed in RANDOM_SEEDS]
     result: dict[str, Any] = {}
     for name, values in hits(variables).items():
         result[name] = 100.0 * float(values.mean())

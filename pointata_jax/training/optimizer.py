@@ -26,9 +26,9 @@ class OptimizerConfig:
 
     Attributes:
       rule: "adamw" for all parameters, or "muon" for the matrices that `hidden_matrices` picks and
-        AdamW (with Nesterov's momentum) for the others. Muon (Jordan et al., 2024) makes the update of a matrix orthogonal.
-        Here it is scaled to the size of an update of AdamW (Liu et al., "Muon is Scalable for LLM
-        Training", 2025), so that both have one learning rate.
+        AdamW (with Nesterov's momentum) for the others. Muon (Jordan et al., 2024) makes the update
+        of a matrix orthogonal. Here it is scaled to the size of an update of AdamW (Liu et al.,
+        "Muon is Scalable for LLM Training", 2025), so that both have one learning rate.
       learning_rate: peak of the schedule, before the multiplier of a group.
       weight_decay: decoupled decay of the weights that `decay_mask` picks.
       total_steps: length of the schedule; after it the rate stays at `end_lr`.

@@ -52,10 +52,12 @@ _EVERYTHING: Rules = (
 )
 
 TUNINGS: Mapping[str, Rules] = {
-    # `adapter` trains the same groups as `pointata`, but starts without stage 1. `scratch` trains
-    # the same groups as `full`, but starts from a random backbone.
+    # `adapter` trains the same groups as `pointata`, but starts without stage 1. `random_frozen`
+    # does the same around a random backbone, and `scratch` trains the same groups as `full` from
+    # one.
     "pointata": _SMALL_PARTS,
     "adapter": _SMALL_PARTS,
+    "random_frozen": _SMALL_PARTS,
     "full": _EVERYTHING,
     "scratch": _EVERYTHING,
     "probe": ((_HEAD, "head"), (rf"({_EMBEDDER}|{_ADAPTERS}|{_BACKBONE})", FROZEN)),

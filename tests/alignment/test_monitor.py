@@ -57,3 +57,12 @@ def test_stopping_rule():
     assert "deviation" in (rule.reason(shrunk) or "")
     assert rule.best(shrunk) == 1
     assert "no longer finite" in (rule.reason(history([1, float("nan")])) or "")
+
+
+def test_the_rule_watches_another_figure():
+    rule = StoppingRule(patience=2, watched="label_fit")
+    reports = [
+        r | {"label_fit": fit} for r, fit in zip(history([1, 2, 3, 4]), [5, 9, 8, 7], strict=True)
+    ]
+    assert rule.best(reports) == 1
+    assert "share of the held-out labels" in (rule.reason(reports) or "")

@@ -8,6 +8,7 @@ from pointata_jax.metrics.probes import (
     nearest_neighbor_accuracy,
     nearest_neighbor_hits,
     ridge_accuracy,
+    ridge_explained,
     ridge_hits,
     standardize,
 )
@@ -65,3 +66,16 @@ def test_bootstrap_interval_of_a_share_is_that_of_the_normal_approximation():
     assert high == pytest.approx(25 + half, abs=0.6)
     assert bootstrap_interval(hits) == (low, high)
     assert bootstrap_interval(np.ones(9, bool)) == (100.0, 100.0)
+
+
+def test_explained_labels_against_scikit_learn(data):
+    features, labels = data
+    x, y, z, held = features[:40], labels[:40], features[40:], labels[40:]
+    mean, deviation = x.mean(0), x.std(0)
+    model = Ridge(alpha=0.1 * 8).fit((x - mean) / deviation, np.eye(3)[y])
+    errors = np.square(np.eye(3)[held] - model.predict((z - mean) / deviation)).sum()
+    common = np.square(np.eye(3)[held] - np.eye(3)[y].mean(0)).sum()
+    assert ridge_explained(x, y, z, held) == pytest.approx(100 * (1 - errors / common))
+    # Features that say nothing explain nothing, and a class that was not fitted counts as missed.
+    assert ridge_explained(np.ones((40, 2)), y, np.ones((20, 2)), held) == pytest.approx(0)
+    assert ridge_explained(x, y, z, held + 1) < 0

@@ -18,7 +18,7 @@ def tokens_and_head():
     rng = np.random.default_rng(0)
     tokens = rng.normal(size=(6, 3, 5, 4)).astype(np.float32)
     head = RecognitionHead(num_classes=3, hidden=7, dropout=0.0)
-    return tokens, head, jax.jit(head.init)(jax.random.key(0), tokens)
+    return tokens, head, jax.jit(head.init)(jax.random.key(0), [tokens])
 
 
 def test_equals_its_formula_in_evaluation():
@@ -33,13 +33,13 @@ def test_equals_its_formula_in_evaluation():
     pooled = pooled * params["norm"]["scale"] + params["norm"]["bias"]
     hidden = jax.nn.gelu(pooled @ params["hidden"]["kernel"] + params["hidden"]["bias"])
     expected = hidden @ params["logits"]["kernel"] + params["logits"]["bias"]
-    np.testing.assert_allclose(jax.jit(head.apply)(variables, tokens), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(head.apply)(variables, [tokens]), expected, atol=1e-5)
 
 
 def test_a_common_mean_is_invisible_in_training_and_is_learned_as_a_statistic():
     tokens, head, variables = tokens_and_head()
     shift = 5 * np.arange(1, 5, dtype=np.float32)
-    train = jax.jit(lambda tokens: head.apply(variables, tokens, True, mutable=["batch_stats"]))
+    train = jax.jit(lambda tokens: head.apply(variables, [tokens], True, mutable=["batch_stats"]))
     logits, _ = train(tokens)
     shifted, state = train(tokens + shift)
     np.testing.assert_allclose(logits, shifted, atol=1e-3)
@@ -48,6 +48,21 @@ def test_a_common_mean_is_invisible_in_training_and_is_learned_as_a_statistic():
     np.testing.assert_allclose(
         state["batch_stats"]["norm"]["mean"], 0.1 * pooled.mean(0), rtol=1e-4
     )
+
+
+def test_several_levels_and_the_deviation_over_time():
+    rng = np.random.default_rng(0)
+    levels = [rng.normal(size=(6, 3, 5, 4)).astype(np.float32) for _ in range(2)]
+    head = RecognitionHead(num_classes=3, hidden=7, dropout=0.0, time_pooling="mean_std")
+    variables = jax.jit(head.init)(jax.random.key(0), levels)
+    seen = head.apply(variables, levels, True, mutable=["batch_stats"])[1]["batch_stats"]["norm"]
+    frames = np.concatenate([f(x, axis=2) for x in levels for f in (np.mean, np.max)], axis=-1)
+    expected = np.concatenate([frames.mean(1), np.sqrt(frames.var(1) + 1e-5)], axis=-1)
+    np.testing.assert_allclose(seen["mean"], 0.1 * expected.mean(0), rtol=1e-4)
+    # A clip that does not move has a gradient.
+    still = [np.repeat(x[:, :1], 3, axis=1) for x in levels]
+    gradient = jax.grad(lambda x: head.apply(variables, x).sum())(still)
+    assert all(np.isfinite(g).all() for g in gradient)
 
 
 @pytest.mark.parametrize(("frames", "stride"), [(7, 1), (7, 3), (8, 3), (9, 2)])

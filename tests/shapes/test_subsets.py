@@ -48,8 +48,8 @@ def test_a_balanced_subset_has_the_same_number_of_each_class():
 
 
 def test_bad_subsets_are_sentences():
-    with pytest.raises(InputError, match="no class is named 'lego_\\*'"):
-        balanced_subset(shapes(), 5, except_classes=["lego_*"])
+    with pytest.raises(InputError, match="no class is named 'brick_\\*'"):
+        balanced_subset(shapes(), 5, except_classes=["brick_*"])
     with pytest.raises(InputError, match="0 classes have 90 shapes or more"):
         balanced_subset(shapes(), 90)
 

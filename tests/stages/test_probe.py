@@ -76,7 +76,7 @@ def test_command_line(files, capsys):
     for wrong, words in (
         ({"shapes": ""}, "no shapes given"),
         ({"per_class": 1}, "two or more"),
-        ({"per_class": 3, "except_classes": "lego_*"}, "no class is named"),
+        ({"per_class": 3, "except_classes": "brick_*"}, "no class is named"),
         ({"points": 0}, "--points=0"),
     ):
         with pytest.raises(InputError, match=words):
