@@ -165,6 +165,25 @@ class ClipConfig:
             channel_std=tuple(statistics.std[i] for i in order),
         )
 
+    @property
+    def colors(self) -> tuple[tuple[int, float, float], ...]:
+        """Red, green and blue among the channels: position, factor and offset of each.
+
+        A channel times its factor plus its offset is the color from 0 to 1: this undoes the
+        standardization, and divides by 255 where the data count so far. Empty unless the channels
+        have all three, named red, green, blue or r, g, b.
+        """
+        lower = [name.lower() for name in self.channels]
+        for names in (("red", "green", "blue"), ("r", "g", "b")):
+            if set(names) <= set(lower) and len(self.channel_mean) == len(lower):
+                places = [lower.index(name) for name in names]
+                largest = max(self.channel_mean[i] + self.channel_std[i] for i in places)
+                full = 255.0 if largest > 2.0 else 1.0
+                return tuple(
+                    (i, self.channel_std[i] / full, self.channel_mean[i] / full) for i in places
+                )
+        return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class ChannelStatistics:

@@ -9,7 +9,7 @@ backbone was trained on, and it can start from the backbone's weights (`embedder
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -336,7 +336,9 @@ class P4DEmbedder(nn.Module):
 
 
 def embedder_from_backbone(
-    backbone_variables: Mapping[str, Any], config: P4DConfig
+    backbone_variables: Mapping[str, Any],
+    config: P4DConfig,
+    colors: Sequence[tuple[int, float, float]] = (),
 ) -> dict[str, dict[str, ArrayLike]]:
     """Parameters of a `P4DEmbedder` that computes what the backbone's patch embedder computes.
 
@@ -344,13 +346,17 @@ def embedder_from_backbone(
     of the first kernel for x, y, z are multiplied by the radius because this embedder reads
     displacements in radii. The new input rows, for frame offset and channels, are zero. So on a
     tube whose three frames hold the same static points the token is the 3D token of those points.
-    Input channels of the backbone besides x, y, z (colors) have the values of
-    `config.channel_constants`, which are folded into the bias.
+    Input channels of the backbone besides x, y, z (colors) read those channels of the clip that
+    `colors` names. Without it they have the values of `config.channel_constants`, which are folded
+    into the bias.
 
     Args:
       backbone_variables: `{"params", "batch_stats"}` of a `Backbone`.
       config: must have `normalization="none"`, the widths and the `output` of the backbone, and one
         constant for each of its input channels besides x, y, z.
+      colors: for each of these input channels, which channel of the clip it is, and the factor and
+        the offset that give it the backbone's unit (`ClipConfig.colors`). Not used unless there are
+        as many as the backbone has such channels.
 
     Returns:
       The parameter tree of `P4DEmbedder(config)`.
@@ -409,10 +415,15 @@ def embedder_from_backbone(
             "channel_constants of the backbone, or start the embedder from stage 1 or from random "
             'weights (embedder_init="random").'
         )
-    if len(constants):
-        first_bias = first_bias + constants @ first_kernel[3:]
-        first_kernel = first_kernel[:3]
     new_rows = jnp.zeros((1 + config.channels, widths[0]), first_kernel.dtype)
+    if len(constants):
+        color_rows, first_kernel = first_kernel[3:], first_kernel[:3]
+        if len(colors) == len(constants):
+            places, factors, offsets = zip(*colors, strict=True)
+            rows = jnp.asarray(factors)[:, None] * color_rows
+            new_rows = new_rows.at[1 + jnp.asarray(places)].set(rows)
+            constants = jnp.asarray(offsets, constants.dtype)
+        first_bias = first_bias + constants @ color_rows
     copied = {
         "first_dense_0": {
             "kernel": jnp.concatenate([first_kernel * config.radius, new_rows]),

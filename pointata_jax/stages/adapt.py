@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pointata_jax.data.clips import ClipConfig
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 from pointata_jax.models.p4d import embedder_from_backbone
@@ -62,16 +63,22 @@ class Start:
 
 
 def initial_variables(
-    config: PointATAConfig, start: Start, num_points: int, seed: int
+    config: PointATAConfig, start: Start, form: ClipConfig, seed: int
 ) -> dict[str, Params]:
     """Variables of `PointATA(config)` before stage 2: {"params", "batch_stats"}.
+
+    Args:
+      config: the model.
+      start: what is not random.
+      form: of the clips; a copied embedder of a backbone that knows colors reads theirs.
+      seed: of all that is random.
 
     Raises:
       InputError: backbone or embedder do not fit the model.
     """
     channels = 3 + config.channels
     frames = config.num_anchors * config.anchor_stride
-    clip = np.zeros((1, frames, num_points, channels), np.float32)
+    clip = np.zeros((1, frames, form.points, channels), np.float32)
     variables = jax.jit(PointATA(config).init)(jax.random.key(seed), clip)
     params = dict(variables["params"])
     if start.tuning != "scratch":
@@ -79,7 +86,7 @@ def initial_variables(
         params["backbone"] = {name: own[name] for name in params["backbone"]}
     embedder = start.embedder
     if embedder is None and start.embedder_init == "backbone":
-        embedder = embedder_from_backbone(start.backbone, config.p4d)
+        embedder = embedder_from_backbone(start.backbone, config.p4d, form.colors)
     if embedder is not None:
         params["embedder"] = embedder
     shapes = jax.tree.map(np.shape, variables["params"])
@@ -121,7 +128,7 @@ def adapt(
     Returns:
       The content of `result.json`.
     """
-    variables = initial_variables(config, start, data.clip.points, seed)
+    variables = initial_variables(config, start, data.clip, seed)
     model_state = {"batch_stats": variables["batch_stats"]}
     groups = assign_groups(variables["params"], tuning_rules(start.tuning))
     trainable, frozen = split(variables["params"], groups)
@@ -136,7 +143,10 @@ def adapt(
         total_steps=settings.steps,
         warmup_steps=min(settings.warmup_steps, settings.steps - 1),
         clip_norm=settings.clip_norm,
-        group_multipliers={"embedder": embedder_factor},
+        group_multipliers={
+            "embedder": embedder_factor,
+            "adapters": settings.adapter_lr_multiplier,
+        },
     )
     optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
     mesh = sharding.make_mesh()

@@ -291,7 +291,7 @@ def align(
         return ridge_explained(fitted, fitted_labels, held, labels)
 
     if embedder_init == "backbone":
-        params = embedder_from_backbone(backbone[1], embedder)
+        params = embedder_from_backbone(backbone[1], embedder, data.clip.colors)
     else:
         params = jax.jit(P4DEmbedder(embedder).init)(init_key, train_clips[:1])["params"]
     initial = params

@@ -90,6 +90,7 @@ class AdaptSettings:
       learning_rates: peak learning rate of each tuning, chosen on validation data.
       embedder_lr_multiplier: factor on the embedder's learning rate; None: 0.5 for a new embedder,
         0.1 for a copy of the backbone's.
+      adapter_lr_multiplier: factor on the learning rate of the adapters.
       weight_decay: of matrices; biases, norms and embeddings have none.
       warmup_steps: linear warm-up before the cosine.
       clip_norm: largest global gradient norm of the trainable tree.
@@ -111,6 +112,7 @@ class AdaptSettings:
         }
     )
     embedder_lr_multiplier: float | None = None
+    adapter_lr_multiplier: float = 1.0
     weight_decay: float = 0.05
     warmup_steps: int = 50
     clip_norm: float = 5.0

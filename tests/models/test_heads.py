@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,7 +53,7 @@ def test_a_common_mean_is_invisible_in_training_and_is_learned_as_a_statistic():
 
 def test_several_levels_and_the_deviation_over_time():
     rng = np.random.default_rng(0)
-    levels = [rng.normal(size=(6, 3, 5, 4)).astype(np.float32) for _ in range(2)]
+    levels = [jnp.asarray(rng.normal(size=(6, 3, 5, 4)), jnp.float32) for _ in range(2)]
     head = RecognitionHead(num_classes=3, hidden=7, dropout=0.0, time_pooling="mean_std")
     variables = jax.jit(head.init)(jax.random.key(0), levels)
     seen = head.apply(variables, levels, True, mutable=["batch_stats"])[1]["batch_stats"]["norm"]
@@ -60,8 +61,8 @@ def test_several_levels_and_the_deviation_over_time():
     expected = np.concatenate([frames.mean(1), np.sqrt(frames.var(1) + 1e-5)], axis=-1)
     np.testing.assert_allclose(seen["mean"], 0.1 * expected.mean(0), rtol=1e-4)
     # A clip that does not move has a gradient.
-    still = [np.repeat(x[:, :1], 3, axis=1) for x in levels]
-    gradient = jax.grad(lambda x: head.apply(variables, x).sum())(still)
+    still = [jnp.asarray(np.repeat(x[:, :1], 3, axis=1)) for x in levels]
+    gradient = jax.grad(lambda x: jnp.sum(head.apply(variables, x)))(still)
     assert all(np.isfinite(g).all() for g in gradient)
 
 

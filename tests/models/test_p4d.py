@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
 from pointata_jax.models import p4d
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder, embedder_from_backbone
@@ -174,6 +175,49 @@ def test_copy_of_a_backbone_of_another_family(variant):
     patches = jnp.concatenate([patches, gray], axis=-1)
     expected = jax.jit(lambda v: Backbone(backbone).apply(v, patches, method="tokens"))(variables)
     np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_copied_colors_are_read_from_the_clip():
+    backbone = dataclasses.replace(
+        BACKBONE, input_channels=6, channel_constants=(0.4, 0.4, 0.4), embedder_output=9
+    )
+    form = ClipConfig(
+        channels=("b", "heat", "R", "g"),
+        channel_mean=(100.0, 3.0, 120.0, 90.0),
+        channel_std=(40.0, 2.0, 50.0, 60.0),
+    )
+    config = P4DConfig(
+        width=backbone.width,
+        num_centers=4,
+        neighbors=5,
+        radius=0.7,
+        channels=4,
+        anchor_stride=1,
+        widths=backbone.embedder_widths,
+        output=9,
+        channel_constants=backbone.channel_constants,
+        normalization="none",
+    )
+    clip = np.repeat(random_clip(1, frames=1, points=20, channels=4), 3, axis=1)
+    bare = np.concatenate([clip[0, ..., :3]] * 2, axis=-1)
+    variables = jax.jit(Backbone(backbone).init)(jax.random.key(0), bare)
+    variables = {
+        "params": perturbed(variables["params"], 1),
+        "batch_stats": jax.tree.map(lambda x: x + 0.5, variables["batch_stats"]),
+    }
+    params = embedder_from_backbone(variables, config, form.colors)
+    tokens, _ = jax.jit(P4DEmbedder(config).apply)({"params": params}, clip)
+    tubes, _ = jax.jit(p4d.tubes, static_argnums=1)(clip, config)
+    mean, std = np.array(form.channel_mean), np.array(form.channel_std)
+    sensor = tubes[..., :5, 4:] * std + mean  # as the camera gave them, 0 to 255
+    patches = [tubes[..., :5, :3] * config.radius, sensor[..., [2, 3, 0]] / 255]
+    patches = jnp.concatenate(patches, axis=-1).astype(jnp.float32)
+    expected = jax.jit(lambda v: Backbone(backbone).apply(v, patches, method="tokens"))(variables)
+    np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-4)
+    # Colors from 0 to 1 stay as they are, and two of three are none.
+    unit = dataclasses.replace(form, channel_mean=(0.5,) * 4, channel_std=(0.2,) * 4)
+    assert unit.colors == ((2, 0.2, 0.5), (3, 0.2, 0.5), (0, 0.2, 0.5))
+    assert dataclasses.replace(unit, channels=("b", "heat", "red", "g")).colors == ()
 
 
 def test_copy_refuses_what_does_not_fit():

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import Backbone, BackboneConfig
 from pointata_jax.models.pointata import PointATA, PointATAConfig
@@ -33,6 +34,7 @@ MODEL = PointATAConfig(
     sce_neighbors=3,
     bottleneck=8,
 )
+FORM = ClipConfig(frames=4, points=20)
 
 
 @pytest.fixture(scope="module")
@@ -62,21 +64,21 @@ def _step(variables, tuning, **options):
 
 
 def test_where_the_parameters_come_from(backbone):
-    start = {t: initial_variables(MODEL, Start(t, backbone), 20, 0) for t in ("full", "scratch")}
+    start = {t: initial_variables(MODEL, Start(t, backbone), FORM, 0) for t in ("full", "scratch")}
     expected = backbone["params"]["blocks_0"]["mlp_0"]["kernel"]
     taken = {t: v["params"]["backbone"]["blocks_0"]["mlp_0"]["kernel"] for t, v in start.items()}
     np.testing.assert_array_equal(taken["full"], expected)
     assert not np.allclose(taken["scratch"], expected)
     aligned = jax.tree.map(jnp.ones_like, start["full"]["params"]["embedder"])
-    stage_1 = initial_variables(MODEL, Start("pointata", backbone, aligned), 20, 0)
+    stage_1 = initial_variables(MODEL, Start("pointata", backbone, aligned), FORM, 0)
     assert all((leaf == 1).all() for leaf in jax.tree.leaves(stage_1["params"]["embedder"]))
     wrong = jax.tree.map(lambda leaf: leaf[:1], aligned)
     with pytest.raises(InputError, match="other shapes"):
-        initial_variables(MODEL, Start("pointata", backbone, wrong), 20, 0)
+        initial_variables(MODEL, Start("pointata", backbone, wrong), FORM, 0)
 
 
 def test_frozen_stays_and_everything_else_learns(backbone, batch):
-    variables = initial_variables(MODEL, Start("pointata", backbone), 20, 0)
+    variables = initial_variables(MODEL, Start("pointata", backbone), FORM, 0)
     step, state, frozen = _step(variables, "pointata")
     assert frozen.keys() == {"backbone"}
     before = jax.device_get((state.trainable, frozen))
@@ -93,7 +95,7 @@ def test_frozen_stays_and_everything_else_learns(backbone, batch):
 
 
 def test_step_lowers_for_every_platform(backbone, batch):
-    variables = initial_variables(MODEL, Start("pointata", backbone), 20, 0)
+    variables = initial_variables(MODEL, Start("pointata", backbone), FORM, 0)
     step, state, frozen = _step(variables, "pointata", donate=False)
     exported = jax.export.export(step, platforms=("cpu", "cuda", "tpu"))(
         state, frozen, batch, jax.random.key_data(jax.random.key(1)).astype(jnp.uint32)

@@ -274,6 +274,24 @@ class TestCloseButNot:
             settings = {setting: value}
             self._refused(state, tmp_path, f"{setting}=.*{words}", hyper_parameters=settings)
 
+    @pytest.mark.parametrize("prefix", ["", "MAE_encoder."])
+    @pytest.mark.parametrize("plain_blocks", [False, True])
+    def test_torch_pointcloud(self, prefix, plain_blocks, tmp_path):
+        # That library's names of ReCon and PCP-MAE are not known. Here they have those of its
+        # Point-MAE, the only ones under which they could be taken for it.
+        names = ("cls",) if not prefix else ()
+        sizes = checkpoints.PCP_SIZES
+        shapes = checkpoints.tokens(sizes["width"], *names) | checkpoints.pcp_mae_trunk(**sizes)
+        shapes = checkpoints.torch_pointcloud(shapes, prefix, plain_blocks=plain_blocks)
+        words = r"Point-MAE \(torch-pointcloud\).*3 tensors misshapen: "
+        place = rf"{prefix}pos_embed.lins.0.weight \(192, 192\) instead of \(128, 3\)"
+        self._refused(checkpoints.fill(shapes), tmp_path, words + place)
+        shapes = checkpoints.trunk(**SIZES, recon=True)
+        shapes |= checkpoints.tokens(SIZES["width"], *names, "img", "text")
+        shapes = checkpoints.torch_pointcloud(shapes, prefix, plain_blocks=plain_blocks)
+        words = r"Point-MAE \(torch-pointcloud\).*28 tensors unexpected: .*norm1_contrast.weight"
+        self._refused(checkpoints.fill(shapes), tmp_path, words)
+
     def test_settings_of_a_lightning_file_are_used(self, tmp_path):
         state = checkpoints.fill(checkpoints.point_jepa_pretrained(**SIZES))
         settings = {"tokenizer_group_radius": None, "encoder_add_pos_at_every_layer": True}
