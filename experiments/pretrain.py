@@ -5,7 +5,7 @@ python -m experiments.pretrain --shapes=FILE_OR_FOLDER --workdir=runs/pretrain
 Writes `backbone.safetensors`, and, where shapes have classes, `source_bank.npz` and the gate: how
 much better than three random initializations the frozen features tell the classes apart. Labels
 are used in training with --objective=classes only. The shipped assets were made by
-`--shapes=sweethome3d_2048.npz` (README, "The shipped backbone").
+X
 """
 
 from __future__ import annotations

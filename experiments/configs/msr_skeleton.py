@@ -21,11 +21,14 @@ CONFIG = TaskConfig(
         scale_min=0.9,
         scale_max=1.1,
     ),
-    model=ModelSettings(anchor_stride=2, num_centers=16, neighbors=8, radius=0.2),
+    # As in pre-training: 32 patches of 16 points, here 6 from each of three frames.
+    model=ModelSettings(anchor_stride=2, num_centers=32, neighbors=6, radius=0.2),
+    embedder_init="backbone",
     align=AlignSettings(steps=60, batch_size=40),
     adapt=AdaptSettings(
         steps=1750,
         batch_size=8,
+        adapter_lr_multiplier=3.0,
         # 1e-3 was better than 3e-4 for pointata on subject 5 after 500 steps.
         learning_rates={**AdaptSettings().learning_rates, "scratch": 3e-4},
     ),

@@ -21,7 +21,8 @@ CONFIG = TaskConfig(
         scale_min=0.9,
         scale_max=1.1,
     ),
-    model=ModelSettings(anchor_stride=2, num_centers=64, neighbors=8, radius=0.1),
+    model=ModelSettings(anchor_stride=2, num_centers=64, neighbors=6, radius=0.1),
+    embedder_init="backbone",
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=33000, batch_size=24, eval_every=3300),
 )

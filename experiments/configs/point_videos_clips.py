@@ -10,7 +10,8 @@ CONFIG = TaskConfig(
     clip=ClipConfig(
         frames=24, stride=4, eval_stride=12, points=512, short_clip_policy="repeat", scale="p95"
     ),
-    model=ModelSettings(anchor_stride=2, num_centers=24, neighbors=8, radius=0.2),
+    model=ModelSettings(anchor_stride=2, num_centers=32, neighbors=6, radius=0.2),
+    embedder_init="backbone",
     align=AlignSettings(steps=100, batch_size=32),
     adapt=AdaptSettings(steps=2000, batch_size=8),
     validation_split="validation",

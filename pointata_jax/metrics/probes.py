@@ -95,7 +95,7 @@ def ridge_explained(
     held_features: Num[np.ndarray, "m d"],
     held_labels: Int[np.ndarray, " m"],
     *,
-    penalty: float = 0.1,
+    penalty: float = 1.0,
 ) -> float:
     """Per cent of the variance of held-out one-hot labels that a ridge classifier explains.
 
@@ -106,7 +106,8 @@ def ridge_explained(
       labels: their classes.
       held_features: of other samples.
       held_labels: their classes.
-      penalty: as in `ridge_hits`.
+      penalty: ridge penalty per channel. It is stronger than that of `ridge_hits`, because squared
+        errors punish the extreme scores that few samples lead to.
 
     Returns:
       At most 100; 0 for the class frequencies of the fitted samples, negative for worse.

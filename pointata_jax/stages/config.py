@@ -35,8 +35,8 @@ class ModelSettings:
     adapter_dropout: float = 0.0
     head_hidden: int = 256
     head_dropout: float = 0.5
-    head_levels: int = 1
-    time_pooling: str = "mean"
+    head_levels: int = 3
+    time_pooling: str = "mean_std"
     use_pva: bool = True
     use_sce: bool = True
 

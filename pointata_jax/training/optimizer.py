@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import jax
 import optax
@@ -156,7 +156,8 @@ def _rule(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTr
             adam_weight_decay=config.weight_decay,
             adam_learning_rate=schedule,
             consistent_rms=0.2,
-            muon_weight_dimension_numbers=hidden_matrices,
+            # A callable is allowed, but the annotation of optax expands to arrays only.
+            muon_weight_dimension_numbers=cast(Any, hidden_matrices),
         )
     return optax.adamw(
         schedule,

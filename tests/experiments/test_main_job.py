@@ -18,7 +18,7 @@ import pointata_jax
 from experiments import adapt, align, configs, evaluate
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
-from pointata_jax.models.backbone_file import find_backbone, load_backbone
+from pointata_jax.models.backbone_file import load_backbone
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATAConfig
 from pointata_jax.stages.config import AdaptSettings, AlignSettings, ModelSettings, TaskConfig
@@ -145,7 +145,7 @@ def test_stage_1_from_a_copy_of_the_embedder(place, tmp_path):
     assert (result["embedder_init"], result["stage_1"]) == ("backbone", True)
     assert result["num_train_videos"] == 36
     copied = embedder_from_backbone(
-        load_backbone(find_backbone("tiny"))[1],
+        load_backbone(place["backbone"])[1],
         PointATAConfig.from_dict(_stored(workdir)["model"]).p4d,
     )
     stage_1 = load_file(os.path.join(workdir, "align", "adapter.safetensors"))

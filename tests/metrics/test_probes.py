@@ -72,7 +72,7 @@ def test_explained_labels_against_scikit_learn(data):
     features, labels = data
     x, y, z, held = features[:40], labels[:40], features[40:], labels[40:]
     mean, deviation = x.mean(0), x.std(0)
-    model = Ridge(alpha=0.1 * 8).fit((x - mean) / deviation, np.eye(3)[y])
+    model = Ridge(alpha=8).fit((x - mean) / deviation, np.eye(3)[y])
     errors = np.square(np.eye(3)[held] - model.predict((z - mean) / deviation)).sum()
     common = np.square(np.eye(3)[held] - np.eye(3)[y].mean(0)).sum()
     assert ridge_explained(x, y, z, held) == pytest.approx(100 * (1 - errors / common))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +58,8 @@ def test_several_levels_and_the_deviation_over_time():
     levels = [jnp.asarray(rng.normal(size=(6, 3, 5, 4)), jnp.float32) for _ in range(2)]
     head = RecognitionHead(num_classes=3, hidden=7, dropout=0.0, time_pooling="mean_std")
     variables = jax.jit(head.init)(jax.random.key(0), levels)
-    seen = head.apply(variables, levels, True, mutable=["batch_stats"])[1]["batch_stats"]["norm"]
+    state: Any = head.apply(variables, levels, True, mutable=["batch_stats"])[1]
+    seen = state["batch_stats"]["norm"]
     frames = np.concatenate([f(x, axis=2) for x in levels for f in (np.mean, np.max)], axis=-1)
     expected = np.concatenate([frames.mean(1), np.sqrt(frames.var(1) + 1e-5)], axis=-1)
     np.testing.assert_allclose(seen["mean"], 0.1 * expected.mean(0), rtol=1e-4)

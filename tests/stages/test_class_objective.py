@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,8 @@ def test_all_patches_are_seen_outside_training():
     points = np.random.default_rng(0).normal(size=(3, 64, 3)).astype(np.float32)
     model = ShapeClassifier(MICRO, num_classes=4, num_kept=3)
     variables = model.init(jax.random.key(0), points)
-    logits, features, distance = model.apply(variables, points)
+    outputs: Any = model.apply(variables, points)
+    logits, features, distance = outputs
     assert logits.shape == (3, 4)
     assert float(distance) == 0.0
     inner = {name: variables[name]["autoencoder"]["backbone"] for name in ("params", "batch_stats")}
