@@ -32,8 +32,8 @@ class Args:
     steps: int = 600  # optimizer steps
     batch_size: int = 32  # shapes per step
     pairs: int = 16  # pairs of procedural objects per step besides; two objects of one family each
-    optimizer: str = "muon"  # muon (for the matrices of hidden layers) or adamw
-    learning_rate: float = 2e-3  # peak of the schedule
+    optimizer: str | None = None  # adamw, or muon for hidden matrices; default: muon for classes
+    learning_rate: float | None = None  # peak of the schedule; default: 1e-3, with muon 2e-3
     weight_decay: float = 0.05  # of matrices
     class_factors: str = ""  # how often some classes are drawn: part_*=0.3,tree=2
     class_weight: float = 1.0  # weight of the cross-entropy of the objective classes
@@ -99,7 +99,7 @@ def main(args: Args) -> None:
         num_pairs=args.pairs,
         members=args.members,
         steps=args.steps,
-        optimizer=cast(Rule, args.optimizer),
+        optimizer=cast(Rule | None, args.optimizer),
         snapshot_every=args.snapshot_every,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,

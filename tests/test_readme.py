@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+TEXTS = "\n".join([README, *(path.read_text() for path in sorted(ROOT.glob("docs/*.md")))])
 _COMMAND = r"python -m ((?:experiments|benchmarks)\.\w+|weights_convert)([^\n`|&]*)"
-COMMANDS = sorted(set(re.findall(_COMMAND, README)))
+COMMANDS = sorted(set(re.findall(_COMMAND, TEXTS)))
 
 
 def test_first_python_block_runs():
@@ -36,6 +38,5 @@ def test_commands_and_flags_exist(module, flags):
 
 
 def test_pictures_exist():
-    root = pathlib.Path(__file__).parent.parent
     for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (root / target).is_file(), target
+        assert (ROOT / target).is_file(), target

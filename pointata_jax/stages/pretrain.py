@@ -67,7 +67,7 @@ Objective = Literal["views", "classes"]
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """Views, weights of the two losses, and length of the training.
+    """Views, weights of the losses, and length of the training.
 
     Attributes:
       objective: what is learned. "views": contrast of views and reconstruction, without labels.
@@ -90,9 +90,9 @@ class PretrainConfig:
       class_factors: pairs of the name of a class, also with wildcards, and a factor on that
         probability.
       steps: optimizer steps.
-      optimizer: see `OptimizerConfig.rule`.
+      optimizer: see `OptimizerConfig.rule`; None: "adamw" for "views", "muon" for "classes".
       batch_size: shapes of a batch, besides the pairs.
-      learning_rate: peak of the schedule.
+      learning_rate: peak of the schedule; None: 1e-3 with AdamW, 2e-3 with Muon.
       weight_decay: of matrices; biases, norms and embeddings have none.
       snapshot_every: steps between copies of the backbone in the folder `snapshots` of the run, to
         measure its progress; 0: none.
@@ -112,9 +112,9 @@ class PretrainConfig:
     class_power: float = 0.5
     class_factors: tuple[tuple[str, float], ...] = ()
     steps: int = 600
-    optimizer: Rule = "muon"
+    optimizer: Rule | None = None
     batch_size: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     weight_decay: float = 0.05
     snapshot_every: int = 0
 
@@ -129,6 +129,22 @@ class PretrainConfig:
                 f"kept_patches is {self.kept_patches} and label_smoothing {self.label_smoothing}: "
                 "give shares from 0 to 1."
             )
+        if self.snapshot_every < 0:
+            raise InputError(
+                f"snapshot_every is {self.snapshot_every}: give a number of steps, or 0 for none."
+            )
+
+    @property
+    def rule(self) -> Rule:
+        """The optimizer, with the default of the objective."""
+        return self.optimizer or ("adamw" if self.objective == "views" else "muon")
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate, with the default of the optimizer."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-3 if self.rule == "adamw" else 2e-3
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -334,8 +350,8 @@ def pretrain(
     variables = task.variables
     groups = assign_groups(variables["params"], ((".+", "backbone"),))
     optimizer_config = OptimizerConfig(
-        rule=config.optimizer,
-        learning_rate=config.learning_rate,
+        rule=config.rule,
+        learning_rate=config.peak_rate,
         weight_decay=config.weight_decay,
         total_steps=config.steps,
         warmup_steps=min(50, config.steps - 1),
