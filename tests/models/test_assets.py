@@ -21,7 +21,7 @@ def test_backbone_and_bank(name):
     assert config == pointata_jax.PRESETS[name]
     bank = load_source_bank(files[1], config.width)
     assert bank.provenance["backbone_sha256"] == file_sha256(files[0])
-    assert (len(bank.labels), bank.num_classes) == (287, 15)
+    assert (len(bank.labels), bank.num_classes) == (1005, 67)
     # Trained: the statistics of BatchNorm have left their start at mean 0 and variance 1.
     mean = variables["batch_stats"]["embedder"]["first_norm"]["mean"]
     assert np.abs(mean).max() > 0.01
