@@ -285,11 +285,15 @@ def align(
         return found if settings.pseudo_classes else found | {"label_fit": label_fit(params)}
 
     def label_fit(params: Params) -> float:
-        parts = ((train_clips, train_labels), (held_clips, held_labels))
-        units = (_units_of(embedder, params, *part, *backbone) for part in parts)
-        drawn = (draw_units(report_key, *map(jnp.asarray, u), settings.report_units) for u in units)
-        (fitted, fitted_labels), (held, labels) = (map(np.asarray, pair) for pair in drawn)
-        return ridge_explained(fitted, fitted_labels, held, labels)
+        def drawn(clips: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            features, unit_labels = _units_of(embedder, params, clips, labels, *backbone)
+            chosen = draw_units(
+                report_key, jnp.asarray(features), jnp.asarray(unit_labels), settings.report_units
+            )
+            return np.asarray(chosen[0]), np.asarray(chosen[1])
+
+        fitted, held = drawn(train_clips, train_labels), drawn(held_clips, held_labels)
+        return ridge_explained(*fitted, *held)
 
     if embedder_init == "backbone":
         params = embedder_from_backbone(backbone[1], embedder, data.clip.colors)
