@@ -22,6 +22,7 @@ def test_every_tuning_covers_the_model_and_splits_without_loss(tuning):
     expected = {
         "pointata": small,
         "adapter": small,
+        "random_frozen": small,
         "full": small | {"backbone"},
         "scratch": small | {"backbone"},
         "probe": {"head"},
