@@ -54,10 +54,9 @@ def main(args: Args) -> None:
 
     tuning_rules(args.tuning)
     config = runs.task_config(args, stage="adapt")
-    if args.tuning == "scratch":
-        config = dataclasses.replace(config, embedder_init="random")
-    elif args.tuning == "probe" and not args.embedder_init:
-        config = dataclasses.replace(config, embedder_init="backbone")
+    usual = {"scratch": "random", "probe": "backbone"}.get(args.tuning)
+    if usual is not None and args.embedder_init is None:
+        config = dataclasses.replace(config, embedder_init=usual)
     if args.learning_rate is not None and not args.learning_rate > 0:
         raise InputError(f"--learning_rate={args.learning_rate}: give a positive number.")
     runs.start_devices(args.distributed)

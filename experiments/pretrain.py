@@ -4,8 +4,8 @@ python -m experiments.pretrain --shapes=FILE_OR_FOLDER --workdir=runs/pretrain
 
 Writes `backbone.safetensors`, and, where shapes have classes, `source_bank.npz` and the gate: how
 much better than three random initializations the frozen features tell the classes apart. Labels
-are used in training with --objective=classes only. The shipped assets were made by
-X
+are used in training with --objective=classes only. docs/pretraining.md has the command that made
+the shipped backbone.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Early stopping and the choice of settings use these videos, never the test split
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -92,14 +92,10 @@ def hold_out_fraction(
       The videos to train on and the videos held out.
     """
     _check_fraction(fraction)
-    rng = np.random.default_rng(seed)
     held = np.zeros(len(videos), bool)
-    labels = np.zeros(len(videos), int) if videos.labels is None else videos.labels
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        members = members[np.argsort([videos.video_ids[i] for i in members])]
+    for members in _shuffled_classes(videos, seed):
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        held[rng.permutation(members)[:count]] = True
+        held[members[:count]] = True
     return _divide(videos, held)
 
 
@@ -132,14 +128,22 @@ def few_videos(
             f"the frames or points of {videos.name} carry the labels, so there are no videos of a "
             "class to choose: leave --videos_per_class and --label_fraction away."
         )
-    rng = np.random.default_rng(seed)
     kept = np.zeros(len(videos), bool)
-    for label in np.unique(videos.labels):
-        members = np.flatnonzero(videos.labels == label)
-        members = members[np.argsort([videos.video_ids[i] for i in members])]
-        count = per_class or max(round(fraction * len(members)), 1)
-        kept[rng.permutation(members)[:count]] = True
+    for members in _shuffled_classes(videos, seed):
+        kept[members[: per_class or max(round(fraction * len(members)), 1)]] = True
     return videos.select(np.flatnonzero(kept), f"{videos.name}, {int(kept.sum())} videos")
+
+
+def _shuffled_classes(videos: VideoSource, seed: int) -> Iterator[np.ndarray]:
+    """Indices of the videos of each class, in an order that depends on their names and the seed.
+
+    Videos whose frames or points carry the labels are one class.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(len(videos), int) if videos.labels is None else videos.labels
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        yield rng.permutation(members[np.argsort([videos.video_ids[i] for i in members])])
 
 
 def _check_fraction(fraction: float) -> None:

@@ -35,6 +35,21 @@ def nearest_neighbor_accuracy(
     return 100.0 * float(np.mean(nearest_neighbor_hits(features, labels)))
 
 
+def _ridge_scores(
+    features: Float[np.ndarray, "n d"],
+    targets: Float[np.ndarray, "n k"],
+    asked: Float[np.ndarray, "m d"],
+    penalty: float,
+) -> Float[np.ndarray, "m k"]:
+    """Predictions for `asked`, standardized like the features that the ridge is fitted on."""
+    mean, deviation = features.mean(0), features.std(0) + 1e-9
+    x, z = (features - mean) / deviation, (asked - mean) / deviation
+    offset = targets.mean(0)
+    # Dual form: fewer samples than features.
+    gram = x @ x.T + penalty * x.shape[1] * np.eye(len(x))
+    return z @ (x.T @ np.linalg.solve(gram, targets - offset)) + offset
+
+
 def ridge_hits(
     features: Num[np.ndarray, "n d"],
     labels: Int[np.ndarray, " n"],
@@ -66,12 +81,7 @@ def ridge_hits(
         fold = np.random.default_rng(seed).permutation(len(labels)) % folds
         for f in range(folds):
             train, test = fold != f, fold == f
-            mean, deviation = features[train].mean(0), features[train].std(0) + 1e-9
-            x, z = (features[train] - mean) / deviation, (features[test] - mean) / deviation
-            offset = targets[train].mean(0)
-            # Dual form: fewer samples than features.
-            gram = x @ x.T + penalty * x.shape[1] * np.eye(len(x))
-            scores = z @ (x.T @ np.linalg.solve(gram, targets[train] - offset)) + offset
+            scores = _ridge_scores(features[train], targets[train], features[test], penalty)
             hits[test] += scores.argmax(1) == truth[test]
     return hits / len(seeds)
 
@@ -114,13 +124,10 @@ def ridge_explained(
     """
     classes = np.unique(np.concatenate([labels, held_labels]))
     targets, held = ((y[:, None] == classes).astype(np.float64) for y in (labels, held_labels))
-    features = np.asarray(features, np.float64)
-    mean, deviation = features.mean(0), features.std(0) + 1e-9
-    x, z = (features - mean) / deviation, (np.asarray(held_features, np.float64) - mean) / deviation
-    offset = targets.mean(0)
-    gram = x @ x.T + penalty * x.shape[1] * np.eye(len(x))
-    scores = z @ (x.T @ np.linalg.solve(gram, targets - offset)) + offset
-    errors = [np.square(held - guess).sum() for guess in (scores, offset)]
+    scores = _ridge_scores(
+        np.asarray(features, np.float64), targets, np.asarray(held_features, np.float64), penalty
+    )
+    errors = [np.square(held - guess).sum() for guess in (scores, targets.mean(0))]
     return 100.0 * float(1.0 - errors[0] / max(errors[1], 1e-12))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pointata_jax.models.point_mae import Backbone, BackboneConfig
+from pointata_jax.models.point_mae import BackboneConfig, random_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 
 PARTS = ("backbone", "embedder", "pva", "sce", "temporal", "head")
@@ -30,9 +30,7 @@ def backbone_size(config: BackboneConfig) -> int:
     Shares of trained parameters usually refer to it. A `PointATA` replaces the patch embedder and
     contains the rest.
     """
-    points = max(config.num_groups, config.group_size)
-    cloud = jax.ShapeDtypeStruct((1, points, config.input_channels), jnp.float32)
-    variables = jax.eval_shape(Backbone(config).init, jax.random.key(0), cloud)
+    variables = jax.eval_shape(lambda: random_backbone(config, 0))
     return _size(variables["params"])
 
 
