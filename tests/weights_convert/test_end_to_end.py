@@ -78,27 +78,34 @@ def test_converted_point_mae_of_size_small(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_point_bert_checkpoint_without_conversion(tmp_path, monkeypatch):
-    shapes = checkpoints.point_bert_pretrained(width=64, depth=2, widths=(8, 12, 16), output=24)
+    shapes = checkpoints.point_bert_pretrained(**checkpoints.SMALL, output=256)
     checkpoint = torch_files.save(
         tmp_path / "Point-BERT.pth", {"base_model": checkpoints.fill(shapes)}
     )
     config, variables = load_backbone(checkpoint)
     assert config.class_token
-    assert config.embedder_output == 24
+    assert config.embedder_output == 256
     _bank(tmp_path, config, variables, file_sha256(checkpoint))
     _run_both_stages(tmp_path, checkpoint, monkeypatch)
+
+
+WIDTHS = checkpoints.SMALL["widths"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "shapes",
     [
-        checkpoints.pcp_mae_pretrained(**checkpoints.PCP_SIZES),
-        checkpoints.point_jepa_pretrained(**checkpoints.SIZES),
-        checkpoints.uni3d(**checkpoints.SIZES, kind="fused"),
-        checkpoints.uni3d(**checkpoints.SIZES, kind="separate"),
+        checkpoints.recon_pretrained(**checkpoints.SMALL),
+        checkpoints.ulip(**checkpoints.SMALL, output=256),
+        checkpoints.pcp_mae_pretrained(**checkpoints.SMALL),
+        checkpoints.point_jepa_pretrained(**checkpoints.SMALL),
+        checkpoints.point2vec_pretrained(**checkpoints.SMALL),
+        checkpoints.uni3d(192, 12, WIDTHS, kind="fused", output=512),
+        checkpoints.uni3d(384, 12, WIDTHS, kind="fused", output=512),
+        checkpoints.uni3d(768, 12, WIDTHS, kind="separate", output=512),
     ],
-    ids=["PCP-MAE", "Point-JEPA", "Uni3D Ti, S", "Uni3D B, L"],
+    ids="ReCon ULIP PCP-MAE Point-JEPA point2vec Uni3D-Ti Uni3D-S Uni3D-B".split(),
 )
 def test_checkpoints_of_other_families(shapes, tmp_path, monkeypatch):
     checkpoint = torch_files.save(tmp_path / "c.pth", {"state_dict": checkpoints.fill(shapes)})
