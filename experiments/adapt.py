@@ -4,8 +4,8 @@ python -m experiments.adapt                                           # the embe
 python -m experiments.adapt --task=radhar --data_dir=DIR              # after experiments.align
 python -m experiments.adapt --task=radhar --data_dir=DIR --tuning=full
 
-`--tuning=pointata` starts from stage 1 in the same run folder, and runs stage 1 first where it is
-missing. Writes `<workdir>/`: config, log, checkpoints, `adapter.safetensors`, `result.json`.
+`--tuning=pointata` and `side` start from stage 1 in the same run folder, and run it first where it
+is missing. Writes `<workdir>/`: config, log, checkpoints, `adapter.safetensors`, `result.json`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from experiments import command_line
 class Args(command_line.TaskFlags):
     """Stage 2: adapt the frozen 3D backbone to a task."""
 
-    tuning: str = "pointata"  # pointata, adapter (no stage 1), random_frozen, full, scratch, probe
+    model: str = "pointata"  # or p4transformer, a published baseline that trains from scratch
+    # pointata; adapter (no stage 1), random_frozen, lora, side (a ladder beside the backbone),
+    # probe (head alone), full, scratch, frame (full, every frame alone)
+    tuning: str = "pointata"
     workdir: str | None = None  # run folder; default: runs/<task>[-<own data>][-<tuning>]
     backbone: str = "tiny"  # shipped backbone by name, or a backbone.safetensors
     source_bank: str = ""  # for stage 1; default: the bank of the backbone
@@ -28,7 +31,9 @@ class Args(command_line.TaskFlags):
     learning_rate: float | None = None  # default: the task's for this tuning
     eval_every: int | None = None  # steps between validations; default: the task's
     validation: bool = True  # hold videos out of training; off: train on all, keep the last step
+    cache_features: bool = False  # with --tuning=side: compute the frozen tokens once
     test: bool = True  # read the test split at the end; off while choosing settings
+    measure_memory: bool = False  # note the temporary memory of a step; compiles it twice
     resume: bool = False  # continue the run in workdir
     distributed: bool = False  # join a multi-host run (jax.distributed)
 
@@ -37,9 +42,11 @@ def main(args: Args) -> None:
     """Runs stage 2 (and stage 1 where it is missing) and prints the result."""
     from experiments import runs
     from pointata_jax.errors import InputError
+    from pointata_jax.models import architectures
     from pointata_jax.models.point_mae import random_backbone
     from pointata_jax.models.summary import summary
     from pointata_jax.stages.adapt import Start, adapt
+    from pointata_jax.stages.config import WITH_STAGE_1
     from pointata_jax.stages.task_data import (
         DataPlace,
         deciding_score,
@@ -49,21 +56,29 @@ def main(args: Args) -> None:
         splits,
     )
     from pointata_jax.training import sharding
-    from pointata_jax.training.partition import tuning_rules
+    from pointata_jax.training.partition import P4TRANSFORMER, tuning_rules
     from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
 
-    tuning_rules(args.tuning)
-    config = runs.task_config(args, stage="adapt")
-    usual = {"scratch": "random", "probe": "backbone"}.get(args.tuning)
-    if usual is not None and args.embedder_init is None:
-        config = dataclasses.replace(config, embedder_init=usual)
+    if args.model not in architectures.ARCHITECTURES:
+        known = ", ".join(architectures.ARCHITECTURES)
+        raise InputError(f"unknown --model={args.model}: choose one of {known}.")
+    baseline = args.model == P4TRANSFORMER
+    if baseline and args.tuning not in ("pointata", "scratch"):
+        raise InputError(f"--model={args.model} trains from scratch: leave out --tuning.")
+    tuning = P4TRANSFORMER if baseline else args.tuning
+    tuning_rules(tuning)
+    config = runs.task_config(args, stage="adapt", tuning=tuning)
+    if args.cache_features and not config.adapt.cached_passes:
+        config = dataclasses.replace(
+            config, adapt=dataclasses.replace(config.adapt, cached_passes=2)
+        )
     if args.learning_rate is not None and not args.learning_rate > 0:
         raise InputError(f"--learning_rate={args.learning_rate}: give a positive number.")
     runs.start_devices(args.distributed)
     sharding.check_batch_size(config.adapt.batch_size, sharding.make_mesh())
     backbone = runs.open_backbone(args.backbone)
     place = DataPlace(args.data_dir, args.cache_dir, args.download)
-    workdir = args.workdir or runs.default_workdir(config, args.data_dir, args.tuning)
+    workdir = args.workdir or runs.default_workdir(config, args.data_dir, tuning)
     data = load_training(config, place, hold_out=args.validation)
     test = None
     if args.test and "test" in splits(config, place):
@@ -72,14 +87,18 @@ def main(args: Args) -> None:
         runs.say(f"{args.data_dir or args.task} has no test split: there will be no test score.")
     score, why = deciding_score(config, data)
     runs.say(*look_ahead(config, data, test), *([why] if why else []))
-    model = config.model_config(backbone.config, data.train.num_classes)
+    model: architectures.VideoModelConfig
+    if baseline:
+        model = config.baseline_config(data.train.num_classes)
+    else:
+        model = config.model_config(backbone.config, data.train.num_classes)
     run = RunFolder.create(
         workdir,
         task=config.task,
         settings={
             "task": dataclasses.replace(config, clip=data.clip).to_dict(),
-            "model": model.to_dict(),
-            "tuning": args.tuning,
+            "model": architectures.to_dict(model),
+            "tuning": tuning,
             "backbone": backbone.reference,
             "learning_rate": args.learning_rate,
             "validation": args.validation,
@@ -90,21 +109,22 @@ def main(args: Args) -> None:
         resume=args.resume,
         videos=data.digests | ({"test": test.digests} if test is not None else {}),
     )
-    runs.say(summary(model))
+    if isinstance(model, architectures.PointATAConfig):
+        runs.say(summary(model))
     embedder = None
-    if args.tuning == "pointata":
+    if tuning in WITH_STAGE_1:
         # Stage 1 always needs held-out videos to stop by, also with --novalidation.
         aligned = data if args.validation else load_training(config, place)
         embedder = load_adapter(
             runs.aligned_embedder(config, aligned, backbone, args.source_bank, workdir, args.seed)
         )[0]["embedder"]
     variables = backbone.variables
-    if args.tuning == "random_frozen":
+    if tuning == "random_frozen":
         variables = random_backbone(backbone.config, args.seed)
     result = adapt(
         model,
         config.adapt,
-        Start(args.tuning, variables, embedder, config.embedder_init),
+        Start(tuning, variables, embedder, config.embedder_init),
         data,
         run,
         score=score,
@@ -112,6 +132,7 @@ def main(args: Args) -> None:
         learning_rate=args.learning_rate,
         seed=args.seed,
         resume=args.resume,
+        measure_memory=args.measure_memory,
     )
     print(readable(result))
 

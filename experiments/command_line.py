@@ -17,6 +17,9 @@ from etils import eapp
 from pointata_jax.errors import InputError
 from pointata_jax.training.host_memory import keep_freed_memory
 
+SETTINGS_SEPARATOR = "\n"
+"""Between the values of several `--set` flags."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskFlags:
@@ -41,6 +44,7 @@ class TaskFlags:
     videos_per_class: int | None = None  # train on so many videos of each class, drawn by the seed
     label_fraction: float | None = None  # the same as a share of the videos of each class
     hold_out: str | None = None  # for validation: subjects, recordings, or names of subjects
+    set: str = ""  # any setting of the task, as in --set model.radius=0.15; may be repeated
 
 
 def run(main: Callable[[Any], None], arguments: type) -> None:
@@ -51,6 +55,7 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
     """
 
     def parse(argv: list[str]) -> Any:
+        argv = _joined_settings(argv)
         rest = [a for a in argv[1:] if not a.startswith("-")]
         if rest:
             _stop(f"unexpected argument {rest[0]!r}: flags are written --name=value; see --help.")
@@ -74,6 +79,20 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
             _stop("interrupted; the same command with --resume continues.")
 
     app.run(guarded, flags_parser=parse)
+
+
+def _joined_settings(argv: list[str]) -> list[str]:
+    """The arguments with all values of `--set` in one flag: a flag of absl holds one value."""
+    rest, values, waiting = [], [], False
+    for argument in argv:
+        if waiting or argument.startswith("--set="):
+            values.append(argument.removeprefix("--set="))
+            waiting = False
+        elif argument == "--set":
+            waiting = True
+        else:
+            rest.append(argument)
+    return [*rest, f"--set={SETTINGS_SEPARATOR.join(values)}"] if values else rest
 
 
 _format_warning = warnings.formatwarning

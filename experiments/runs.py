@@ -12,6 +12,7 @@ import numpy as np
 
 from experiments import configs
 from experiments.command_line import TaskFlags
+from experiments.overrides import override
 from pointata_jax.alignment import SourceBank, load_source_bank
 from pointata_jax.datasets import streaming
 from pointata_jax.errors import InputError
@@ -137,14 +138,17 @@ def default_workdir(config: TaskConfig, data_dir: str | None, tuning: str = "poi
     return f"runs/{'-'.join(filter(None, parts))}"
 
 
-def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskConfig:
+def task_config(
+    args: TaskFlags, *, stage: Literal["align", "adapt"], tuning: str = "pointata"
+) -> TaskConfig:
     """The configuration of `--task`, changed by the flags that were given.
 
     `--variant`, `--protocol` and `--partial` concern the data set, `--frames`, `--points`,
-    `--merge` and `--channels` the clips. A flag named like a setting of the stage replaces it. A
-    flag that was not given is None; 0 and "" are values.
+    `--merge` and `--channels` the clips, `--set` any setting. A flag named like a setting of the
+    stage replaces it, and so does a tuning (`TaskConfig.with_tuning`). A flag that was not given is
+    None; 0 and "" are values.
     """
-    config = configs.load(args.task, args.protocol)
+    config = configs.load(args.task, args.protocol).with_tuning(tuning)
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}
@@ -166,7 +170,7 @@ def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskCon
     chosen = {name: value for name in names if (value := getattr(args, name)) is not None}
     if chosen.keys() & {"videos_per_class", "label_fraction"}:
         chosen["label_seed"] = args.seed
-    return dataclasses.replace(
+    config = dataclasses.replace(
         config,
         **chosen,
         variant=config.variant if args.variant is None else args.variant,
@@ -175,6 +179,7 @@ def task_config(args: TaskFlags, *, stage: Literal["align", "adapt"]) -> TaskCon
         clip=dataclasses.replace(config.clip, **clip),
         **{stage: dataclasses.replace(settings, **given)},
     )
+    return override(config, args.set) if args.set else config
 
 
 def say(*sentences: str) -> None:

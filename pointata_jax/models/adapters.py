@@ -1,9 +1,10 @@
 """Adapters around frozen transformer blocks: point-video adapter and spatial-context encoder.
 
 Both are bottlenecks on a residual branch (Houlsby et al. 2019; ST-Adapter, Pan et al. 2022, for the
-depth-wise temporal convolution). Tokens at farthest-point centers have no index correspondence
-between frames, so "the same token in another frame" is the token whose center is nearest there. The
-index tables are computed once per clip and reused by every block.
+depth-wise temporal convolution). `LowRank` changes the attention of a block instead. Tokens at
+farthest-point centers have no index correspondence between frames, so "the same token in another
+frame" is the token whose center is nearest there. The index tables are computed once per clip and
+reused by every block.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ def temporal_correspondence(
     return ops.knn(here, there, 1)[..., 0].swapaxes(-1, -2)
 
 
+def index_correspondence(batch: int, anchors: int, m: int) -> Int32[Array, "b anchors m 2"]:
+    """The table that takes tokens of equal index for corresponding ones; only for comparison."""
+    return jnp.broadcast_to(jnp.arange(m, dtype=jnp.int32)[:, None], (batch, anchors, m, 2))
+
+
 def spatial_neighbors(
     centers: Float[Array, "b anchors m 3"], k: int
 ) -> Int32[Array, "b anchors m {k}"]:
@@ -82,12 +88,15 @@ class PointVideoAdapter(nn.Module):
       scale: factor s of the branch.
       dropout: rate on the inner features during training.
       dilation: distance in anchor frames; must be the one the table was made with.
+      frame_pooled: whether the neighboring frames give the mean of their tokens instead of the
+        corresponding token; only for comparison.
     """
 
     bottleneck: int = 64
     scale: float = 1.0
     dropout: float = 0.0
     dilation: int = 1
+    frame_pooled: bool = False
 
     @nn.compact
     def __call__(
@@ -108,9 +117,13 @@ class PointVideoAdapter(nn.Module):
         rows = nn.LayerNorm(epsilon=NORM_EPSILON, name="norm")(x).reshape(-1, width)
         inner = nn.Dense(rank, name="down")(rows).reshape(batch, num_frames * n, rank)
 
-        first = (neighbor_frames(num_frames, self.dilation) * n)[None, :, None, :]
-        index = (correspondence + first).reshape(batch, -1)
-        beside = ops.gather(inner, index).reshape(batch, num_frames * n, 2, rank)
+        frames = neighbor_frames(num_frames, self.dilation)
+        if self.frame_pooled:
+            means = inner.reshape(batch, num_frames, n, rank).mean(2)[:, frames]
+            beside = jnp.repeat(means, n, axis=1)
+        else:
+            index = (correspondence + (frames * n)[None, :, None, :]).reshape(batch, -1)
+            beside = ops.gather(inner, index).reshape(batch, num_frames * n, 2, rank)
         # A depth-wise convolution sums three taps, so the fan-in of the initializer is 3.
         kernel = self.param("temporal_kernel", nn.initializers.normal(3**-0.5), (3, rank))
         bias = self.param("temporal_bias", nn.initializers.zeros, (rank,))
@@ -175,3 +188,39 @@ class SpatialContextEncoder(nn.Module):
         context = ops.neighbor_max(messages.reshape(-1, k, rank))
         context = nn.Dropout(self.dropout, deterministic=not train)(context)
         return nn.Dense(width, name="up")(context).reshape(x.shape)
+
+
+class LowRank(nn.Module):
+    """Low-rank update of the attention of a frozen block (LoRA, Hu et al. 2021).
+
+    x · A · B is added to the projection to query, key and value and to the output projection. B
+    starts at zero, so the block starts as the frozen one.
+
+    Attributes:
+      width: token width d.
+      rank: inner width of A · B.
+    """
+
+    width: int
+    rank: int = 16
+
+    def setup(self):
+        """Creates the factors."""
+        zeros = nn.initializers.zeros
+
+        def factors(outputs: int) -> list[nn.Module]:
+            down = nn.Dense(self.rank, use_bias=False)
+            return [down, nn.Dense(outputs, use_bias=False, kernel_init=zeros)]
+
+        self.qkv_factors = factors(3 * self.width)
+        self.proj_factors = factors(self.width)
+
+    def qkv(self, rows: Float[Array, "rows d"]) -> Float[Array, "rows 3*d"]:
+        """Update of query, key and value, in this order."""
+        down, up = self.qkv_factors
+        return up(down(rows))
+
+    def proj(self, rows: Float[Array, "rows d"]) -> Float[Array, "rows d"]:
+        """Update of the output projection."""
+        down, up = self.proj_factors
+        return up(down(rows))

@@ -13,6 +13,8 @@ do not attend to them.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -34,6 +36,19 @@ def _attend(
     return mixed.reshape(batch * length, heads * width)
 
 
+@runtime_checkable
+class AttentionUpdate(Protocol):
+    """What is added to the projections of an attention layer from outside (`adapters.LowRank`)."""
+
+    def qkv(self, rows: Float[Array, "rows d"]) -> Float[Array, "rows 3*d"]:
+        """Update of query, key and value, in this order."""
+        ...
+
+    def proj(self, rows: Float[Array, "rows d"]) -> Float[Array, "rows d"]:
+        """Update of the output projection."""
+        ...
+
+
 class Attention(nn.Module):
     """Multi-head self-attention.
 
@@ -48,8 +63,10 @@ class Attention(nn.Module):
     qkv_fused: bool = True
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Attends from each token to all tokens."""
+    def __call__(
+        self, x: Float[Array, "b n d"], update: AttentionUpdate | None = None
+    ) -> Float[Array, "b n d"]:
+        """Attends from each token to all tokens; `update` is added to both projections."""
         batch, length, width = x.shape
         rows = x.reshape(-1, width)
         heads = (batch, length, 3, self.num_heads, width // self.num_heads)
@@ -71,10 +88,15 @@ class Attention(nn.Module):
                 ],
                 axis=-1,
             )
+        if update is not None:
+            qkv = qkv + update.qkv(rows)
         # Rows of the published matrix are ordered q, k, v, then head, then channel.
         qkv = qkv.reshape(heads)
         mixed = _attend(*(qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3)))
-        return nn.Dense(width, name="proj")(mixed).reshape(x.shape)
+        out = nn.Dense(width, name="proj")(mixed)
+        if update is not None:
+            out = out + update.proj(mixed)
+        return out.reshape(x.shape)
 
 
 class CrossAttention(nn.Module):
@@ -127,11 +149,18 @@ class Block(nn.Module):
     gate_first: bool = True
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Transforms tokens to which the caller has added their position."""
+    def __call__(
+        self, x: Float[Array, "b n d"], update: AttentionUpdate | None = None
+    ) -> Float[Array, "b n d"]:
+        """Transforms tokens to which the caller has added their position.
+
+        Args:
+          x: the tokens.
+          update: of the attention's projections, see `Attention`.
+        """
         width = x.shape[-1]
         attention = Attention(self.num_heads, self.qkv_bias, self.qkv_fused, name="attention")
-        x = x + attention(nn.LayerNorm(epsilon=self.norm_epsilon, name="norm_1")(x))
+        x = x + attention(nn.LayerNorm(epsilon=self.norm_epsilon, name="norm_1")(x), update)
         rows = nn.LayerNorm(epsilon=self.norm_epsilon, name="norm_2")(x).reshape(-1, width)
         return x + nn.Dense(width, name="mlp_1")(self._hidden(rows)).reshape(x.shape)
 
@@ -166,8 +195,15 @@ class ReconBlock(nn.Module):
     num_global: int
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Transforms tokens to which the caller has added their position."""
+    def __call__(
+        self, x: Float[Array, "b n d"], update: AttentionUpdate | None = None
+    ) -> Float[Array, "b n d"]:
+        """Transforms tokens to which the caller has added their position.
+
+        Args:
+          x: the tokens.
+          update: of the projections of the patches' attention, see `Attention`.
+        """
 
         def norm(name: str, x: jax.Array) -> jax.Array:
             return nn.LayerNorm(epsilon=NORM_EPSILON, name=name)(x)
@@ -179,7 +215,7 @@ class ReconBlock(nn.Module):
 
         patches = norm("norm_1", x[:, self.num_global :])
         before = patches
-        patches = patches + Attention(self.num_heads, name="attention")(patches)
+        patches = patches + Attention(self.num_heads, name="attention")(patches, update)
         patches = norm("norm_2", patches)
         patches = patches + mlp("", patches)
         if not self.num_global:

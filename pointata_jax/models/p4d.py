@@ -26,8 +26,6 @@ from pointata_jax.models.point_mae import NORM_EPSILON
 # Displacements are divided by the radius and mostly far below one. An unscaled time offset of one
 # would dominate them.
 TIME_SCALE = 0.5
-# Frames of a tube relative to its anchor.
-TUBE_OFFSETS = (-1, 0, 1)
 NORMALIZATIONS = ("layer", "none")
 # Points that go through the network at a time. On a CPU a block that stays in the cache makes the
 # backward pass three times faster although it recomputes the forward one. An accelerator needs
@@ -43,13 +41,14 @@ class P4DConfig:
     Attributes:
       width: token width d.
       num_centers: centers m, and so tokens, of each anchor frame.
-      neighbors: points k taken from each of the three frames of a tube.
+      neighbors: points k taken from each frame of a tube.
       radius: radius of a tube in the units of the (normalized) clip.
       channels: extra channels of a point besides x, y, z.
       anchor_stride: frames from one anchor frame to the next; the first anchor is frame 0.
       widths: hidden widths (w0, w1, w2).
       normalization: "layer" for LayerNorm, "none" when a backbone's normalizations are folded into
         the weights.
+      tube_frames: frames of a tube, with the anchor in the middle; 1 sees no motion.
       max_displacement: longest displacement in radii. An empty ball takes the nearest point of the
         frame, which may be as far away as the clip is wide; beyond this length only its direction
         is kept. A value above one distinguishes such a point from one on the surface of the ball.
@@ -63,6 +62,7 @@ class P4DConfig:
     anchor_stride: int = 2
     widths: tuple[int, int, int] = (64, 128, 256)
     normalization: str = "layer"
+    tube_frames: int = 3
     max_displacement: float = 3.0
     output: int | None = None
     channel_constants: tuple[float, ...] = ()
@@ -78,6 +78,8 @@ class P4DConfig:
                 raise InputError(
                     f"embedder {name} is {getattr(self, name)}: give a positive number."
                 )
+        if self.tube_frames not in (1, 3):
+            raise InputError(f"tube_frames is {self.tube_frames}: a tube has 1 or 3 frames.")
 
     def num_anchors(self, num_frames: int) -> int:
         """Number of anchor frames (0, stride, 2 * stride, …) in a clip of `num_frames` frames."""
@@ -136,7 +138,7 @@ def anchor_centers(
 def tubes(
     clip: Float[Array | np.ndarray, "b t n 3+{config.channels}"], config: P4DConfig
 ) -> tuple[
-    Float[Array, "b anchors m 3*{config.neighbors} 4+{config.channels}"],
+    Float[Array, "b anchors m {config.tube_frames}*{config.neighbors} 4+{config.channels}"],
     Float[Array, "b anchors m 3"],
 ]:
     """Cuts a clip into tubes.
@@ -152,7 +154,7 @@ def tubes(
       config: m centers, k neighbors in each frame, radius, stride.
 
     Returns:
-      Tubes and their centers. The 3k points of a tube are ordered by frame, then by distance. Their
+      Tubes and their centers. The points of a tube are ordered by frame, then by distance. Their
       columns are the displacement from the center in radii, half the frame offset, the channels.
     """
     clip = jnp.asarray(clip)
@@ -160,12 +162,13 @@ def tubes(
     n, k = config.num_centers, config.neighbors
     xyz = jax.lax.stop_gradient(clip[..., :3])
     anchors = np.arange(0, num_frames, config.anchor_stride)
-    frames = np.clip(anchors[:, None] + np.asarray(TUBE_OFFSETS), 0, num_frames - 1)
-    tube_frames = len(TUBE_OFFSETS)
+    tube_frames = config.tube_frames
+    offsets = np.arange(tube_frames) - tube_frames // 2
+    frames = np.clip(anchors[:, None] + offsets, 0, num_frames - 1)
 
     centers = anchor_centers(xyz[:, anchors], n)
     different = ~ops.repeated_points(clip)
-    # One search over the batch, all anchors and the three frames of each.
+    # One search over the batch, all anchors and the frames of each tube.
     asked = jnp.broadcast_to(centers[:, :, None], (batch, len(anchors), tube_frames, n, 3))
     found = ops.ball_query(
         asked,
@@ -186,8 +189,8 @@ def tubes(
     squared = jnp.square(displacement).sum(-1, keepdims=True)
     limit = config.max_displacement
     displacement *= limit / jnp.sqrt(jnp.maximum(squared, limit**2))
-    offsets = np.repeat(np.asarray(TUBE_OFFSETS, np.float32) * TIME_SCALE, k)
-    time = jnp.broadcast_to(offsets[:, None].astype(clip.dtype), (*points.shape[:-1], 1))
+    times = np.repeat(offsets.astype(np.float32) * TIME_SCALE, k)
+    time = jnp.broadcast_to(times[:, None].astype(clip.dtype), (*points.shape[:-1], 1))
     return jnp.concatenate([displacement, time, points[..., 3:]], axis=-1), centers
 
 

@@ -9,7 +9,7 @@ Only the tubes and the point-video adapters pass information between frames.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,8 +20,10 @@ from jaxtyping import Array, Float
 
 from pointata_jax.errors import InputError
 from pointata_jax.models.adapters import (
+    LowRank,
     PointVideoAdapter,
     SpatialContextEncoder,
+    index_correspondence,
     spatial_neighbors,
     temporal_correspondence,
 )
@@ -33,9 +35,11 @@ from pointata_jax.models.heads import (
 from pointata_jax.models.p4d import P4DConfig, P4DEmbedder
 from pointata_jax.models.point_mae import PRESETS, Backbone, BackboneConfig
 from pointata_jax.models.setting_names import check_setting_names
+from pointata_jax.models.side import SideNetwork
 
 KINDS = ("clip", "frame", "point")
 TIME_POOLINGS = ("mean", "mean_std")
+CORRESPONDENCES = ("nearest", "index", "frame")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,9 @@ class PointATAConfig:
       sce_neighbors: neighboring tokens that the spatial-context encoder reads.
       pva_dilations: distances in anchor frames, cycled over the blocks. Use (1, 2, 4, 8) for clips
         longer than about 25 anchor frames, which kernel 3 in 12 blocks cannot span.
+      pva_correspondence: what a token meets in a neighboring frame: the token with the "nearest"
+        center, the one of the same "index", or the mean of all tokens of that "frame". The last two
+        are for comparison.
       adapter_scale: factor on the branch of every point-video adapter.
       adapter_dropout: rate inside the adapters.
       head_hidden: hidden width of the head.
@@ -69,6 +76,11 @@ class PointATAConfig:
       time_pooling: how the head of a clip pools frames, see `RecognitionHead`.
       use_pva: whether there are point-video adapters.
       use_sce: whether there is a spatial-context encoder.
+      lora_rank: rank of the low-rank updates of every block's attention; 0: none.
+      frame_wise: whether frames stay alone until the head: tubes of one frame (with three times as
+        many points of it) and no temporal embedding. Needs use_pva=False.
+      side_width: width of a ladder beside the backbone (`side.SideNetwork`), which then has no
+        adapters inside and no temporal embedding of its own; 0: none.
       remat: recompute each block in the backward pass: less memory, about a third more time.
     """
 
@@ -86,6 +98,7 @@ class PointATAConfig:
     sce_bottleneck: int = 32
     sce_neighbors: int = 8
     pva_dilations: tuple[int, ...] = (1,)
+    pva_correspondence: str = "nearest"
     adapter_scale: float = 1.0
     adapter_dropout: float = 0.0
     head_hidden: int = 256
@@ -94,6 +107,9 @@ class PointATAConfig:
     time_pooling: str = "mean"
     use_pva: bool = True
     use_sce: bool = True
+    lora_rank: int = 0
+    frame_wise: bool = False
+    side_width: int = 0
     remat: bool = False
 
     def __post_init__(self):
@@ -106,7 +122,19 @@ class PointATAConfig:
             raise InputError(
                 f"pva_dilations is {self.pva_dilations}: give at least one positive distance."
             )
-        if self.use_sce and self.sce_neighbors >= self.num_centers:
+        if self.pva_correspondence not in CORRESPONDENCES:
+            raise InputError(
+                f"pva_correspondence is {self.pva_correspondence!r}: choose one of "
+                f"{', '.join(CORRESPONDENCES)}."
+            )
+        inside = self.use_pva or self.use_sce or self.lora_rank
+        if (self.frame_wise and self.use_pva) or (self.side_width and inside):
+            raise InputError(
+                "a frame_wise model has no point-video adapters and a model with side_width no "
+                "adapters inside the backbone: set use_pva=False, and with side_width also "
+                "use_sce=False and lora_rank=0."
+            )
+        if (self.use_sce or self.side_width) and self.sce_neighbors >= self.num_centers:
             raise InputError(
                 f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
                 f"but num_centers={self.num_centers}: lower sce_neighbors or set use_sce=False."
@@ -133,7 +161,8 @@ class PointATAConfig:
         return P4DConfig(
             width=width,
             num_centers=self.num_centers,
-            neighbors=self.neighbors,
+            neighbors=3 * self.neighbors if self.frame_wise else self.neighbors,
+            tube_frames=1 if self.frame_wise else 3,
             radius=self.radius,
             channels=self.channels,
             anchor_stride=self.anchor_stride,
@@ -166,9 +195,9 @@ class PointATA(nn.Module):
     """The adapted model: logits of a clip, of its frames or of its points.
 
     Parameters: "backbone" (position MLP, blocks and norm under the names of the backbone file),
-    "embedder", "pva_0" …, "sce", "sce_gates", "temporal_embedding", "head". BatchNorm statistics
-    exist under "head" only. Clips must be normalized: one center and one scale per clip, so that
-    the clip fits the unit sphere that the position MLP was trained on.
+    "embedder", "pva_0" …, "sce", "sce_gates", "lora_0" …, "side", "temporal_embedding", "head".
+    BatchNorm statistics exist under "head" only. Clips must be normalized: one center and one scale
+    per clip, so that the clip fits the unit sphere that the position MLP was trained on.
 
     Attributes:
       config: architecture.
@@ -183,16 +212,29 @@ class PointATA(nn.Module):
         zeros = nn.initializers.zeros
         self.backbone = Backbone(cfg.backbone)
         self.embedder = P4DEmbedder(cfg.p4d)
-        self.temporal_embedding = self.param("temporal_embedding", zeros, (cfg.num_anchors, width))
+        if not (cfg.frame_wise or cfg.side_width):
+            shape = (cfg.num_anchors, width)
+            self.temporal_embedding = self.param("temporal_embedding", zeros, shape)
         self.dilations = [cfg.pva_dilations[i % len(cfg.pva_dilations)] for i in range(depth)]
         if cfg.use_pva:
             self.pva = [
-                PointVideoAdapter(cfg.bottleneck, cfg.adapter_scale, cfg.adapter_dropout, dilation)
+                PointVideoAdapter(
+                    cfg.bottleneck,
+                    cfg.adapter_scale,
+                    cfg.adapter_dropout,
+                    dilation,
+                    frame_pooled=cfg.pva_correspondence == "frame",
+                )
                 for dilation in self.dilations
             ]
         if cfg.use_sce:
             self.sce = SpatialContextEncoder(cfg.sce_bottleneck, cfg.adapter_dropout)
             self.sce_gates = self.param("sce_gates", zeros, (depth,))
+        if cfg.lora_rank:
+            self.lora = [LowRank(width, cfg.lora_rank) for _ in range(depth)]
+        if cfg.side_width:
+            outputs = 1 if self._reads_last else len(self._read_blocks)
+            self.side = SideNetwork(cfg.side_width, outputs, cfg.sce_neighbors, cfg.adapter_dropout)
         size = (cfg.head_hidden, cfg.head_dropout)
         if cfg.kind == "clip":
             self.head = RecognitionHead(cfg.num_classes, *size, cfg.time_pooling)
@@ -220,21 +262,66 @@ class PointATA(nn.Module):
         Raises:
           InputError: the clip's shape does not fit the configuration.
         """
+        if self.config.side_width:
+            return self.from_levels(*self.frozen_levels(clip), clip, train)
+        levels, centers = self._levels(clip, self._read_blocks, train)
+        return self._read(levels, centers, jnp.asarray(clip), train)
+
+    def from_levels(
+        self,
+        levels: Sequence[Float[Array, "b {self.config.num_anchors} m d"]],
+        centers: Float[Array, "b {self.config.num_anchors} m 3"],
+        clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"],
+        train: bool = False,
+    ) -> (
+        Float[Array, "b {self.config.num_classes}"]
+        | Float[Array, "b t {self.config.num_classes}"]
+        | Float[Array, "b t n {self.config.num_classes}"]
+    ):
+        """Logits from the frozen tokens; only for a model with `side_width`.
+
+        Args:
+          levels: from `frozen_levels`.
+          centers: from `frozen_levels`.
+          clip: the clips, of which heads of clips and frames read the number of frames only.
+          train: as in a call.
+        """
+        levels = [jax.lax.stop_gradient(tokens) for tokens in levels]
+        return self._read(self.side(levels, centers, train), centers, jnp.asarray(clip), train)
+
+    def _read(
+        self, levels: list[jax.Array], centers: jax.Array, clip: jax.Array, train: bool
+    ) -> jax.Array:
+        """The logits of the head."""
         head: Any = self.head
         if self.config.kind == "clip":
-            return head(self._levels(clip, self._head_levels, train)[0], train)
+            return head(levels, train)
         if self.config.kind == "frame":
-            return head(self.features(clip, train), clip.shape[1], train)
-        levels, centers = self._levels(clip, self._head_levels, train)
-        return head(levels, centers, jnp.asarray(clip), train)
+            return head(levels[-1], clip.shape[1], train)
+        return head(levels, centers, clip, train)
 
     @property
-    def _head_levels(self) -> tuple[int, ...]:
-        """Indices of the blocks whose tokens the head of clips or points reads."""
+    def _reads_last(self) -> bool:
+        """Whether the head reads the tokens after the last block only."""
+        cfg = self.config
+        return cfg.kind == "frame" or (cfg.kind == "clip" and cfg.head_levels == 1)
+
+    @property
+    def _read_blocks(self) -> tuple[int, ...]:
+        """Indices of the blocks whose tokens the head or the ladder beside the backbone reads."""
         depth = self.config.backbone.depth
-        if self.config.kind == "clip" and self.config.head_levels == 1:
+        if self._reads_last and not self.config.side_width:
             return (depth - 1,)
         return tuple(sorted({-(-depth * third // 3) - 1 for third in (1, 2, 3)}))
+
+    def frozen_levels(
+        self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"]
+    ) -> tuple[
+        list[Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"]],
+        Float[Array, "b {self.config.num_anchors} m 3"],
+    ]:
+        """Tokens of the unchanged backbone that the ladder beside it reads, and their centers."""
+        return self._levels(clip, self._read_blocks, False)
 
     def tokens(
         self, clip: Float[Array | np.ndarray, "b t n 3+{self.config.channels}"]
@@ -273,11 +360,14 @@ class PointATA(nn.Module):
         """Tokens after each of `blocks`, with the final norm of patches, and the centers."""
         cfg = self.config
         x, centers = self.tokens(clip)
-        x = x + self.temporal_embedding[:, None]
+        if not (cfg.frame_wise or cfg.side_width):
+            x = x + self.temporal_embedding[:, None]
         position = self.backbone.position(centers)
         # One table per dilation, computed once per clip.
         tables = {}
-        if cfg.use_pva:
+        if cfg.use_pva and cfg.pva_correspondence == "index":
+            tables = dict.fromkeys(self.dilations, index_correspondence(*centers.shape[:3]))
+        elif cfg.use_pva:
             tables = {d: temporal_correspondence(centers, d) for d in sorted(set(self.dilations))}
         neighbors = spatial_neighbors(centers, cfg.sce_neighbors) if cfg.use_sce else None
 
@@ -292,13 +382,14 @@ class PointATA(nn.Module):
             if neighbors is not None:
                 gate = model.sce_gates[index]
                 x = x + gate * model.sce(x, centers, neighbors, train)
+            update = (model.lora[index],) if cfg.lora_rank else ()
             block = model.backbone.blocks[index]
             if rows is None or global_rows is None:
-                return block(_fold(x)).reshape(x.shape), None
+                return block(_fold(x), *update).reshape(x.shape), None
             # Global tokens join each frame's tokens here: adapters need tokens with a center.
             if position_added:
                 rows = rows + global_rows[1]
-            out = block(jnp.concatenate([rows, _fold(x)], axis=1))
+            out = block(jnp.concatenate([rows, _fold(x)], axis=1), *update)
             return out[:, rows.shape[1] :].reshape(x.shape), out[:, : rows.shape[1]]
 
         step = nn.remat(adapted_block, static_argnums=(3,)) if cfg.remat else adapted_block

@@ -11,15 +11,18 @@ import jax.numpy as jnp
 from pointata_jax.models.point_mae import BackboneConfig, random_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 
-PARTS = ("backbone", "embedder", "pva", "sce", "temporal", "head")
+PARTS = ("backbone", "embedder", "pva", "sce", "lora", "side", "temporal", "head")
 # Parts that train, by tuning. `scratch` trains the same parts as `full`, `adapter` and
 # `random_frozen` the same as `pointata`; they differ in the initial parameters.
 TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
     "pointata": PARTS[1:],
     "adapter": PARTS[1:],
     "random_frozen": PARTS[1:],
+    "lora": PARTS[1:],
     "full": PARTS,
     "scratch": PARTS,
+    "frame": PARTS,
+    "side": PARTS[2:],
     "probe": ("head",),
 }
 
@@ -70,10 +73,12 @@ def summary(config: PointATAConfig) -> str:
     lines = [f"{'part':<34}{'parameters':>13}{'of backbone':>14}"]
     lines.append(row("3D backbone, whole", whole))
     labels = {"backbone": "  of it used here", "temporal": "temporal embedding"}
-    lines += [row(labels.get(part, part), counts[part]) for part in PARTS]
+    lines += [row(labels.get(part, part), counts[part]) for part in PARTS if counts[part]]
     lines.append(row("this model", sum(counts.values())))
-    for tuning, trained in TRAINED_PARTS.items():
-        lines.append(row(f"trained by {tuning}", sum(counts[part] for part in trained)))
+    own = {"side": config.side_width, "lora": config.lora_rank, "frame": config.frame_wise}
+    tunings = [name for name, made_for in own.items() if made_for] or TRAINED_PARTS.keys() - own
+    for name in [tuning for tuning in TRAINED_PARTS if tuning in tunings]:
+        lines.append(row(f"trained by {name}", sum(counts[part] for part in TRAINED_PARTS[name])))
     return "\n".join(lines)
 
 

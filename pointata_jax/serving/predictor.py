@@ -24,9 +24,10 @@ from pointata_jax.data.sensor_frames import read_frames
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.metrics.classification import softmax
+from pointata_jax.models import architectures
 from pointata_jax.models.backbone_file import find_backbone, load_backbone
 from pointata_jax.models.batches import in_batches
-from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.models.pointata import PointATAConfig
 from pointata_jax.stages.config import TaskConfig
 from pointata_jax.training.run_folder import RunFolder, load_adapter
 
@@ -49,14 +50,14 @@ class Predictor:
 
     folder: Path
     task: TaskConfig
-    model: PointATAConfig
+    model: architectures.VideoModelConfig
     variables: Mapping[str, Any]
     class_names: tuple[str, ...]
     columns: tuple[str, ...]
     forward: Callable[..., jax.Array]
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Logits of normalized clips `[B, T, N, 3+C]` (see `data.clips`), as `PointATA` gives."""
+        """Logits of normalized clips `[B, T, N, 3+C]` (see `data.clips`)."""
         return np.asarray(self.forward(self.variables, clips))
 
     def predict(self, frames: Iterable[Any], *, seed: int = 0) -> dict[str, Any]:
@@ -217,8 +218,8 @@ def load_run(path: str | os.PathLike) -> Predictor:
             f"{Path(path)} is a run of {run.task!r}, which has no model to predict with."
         )
     params, model_state, _ = load_adapter(run.adapter_path)
-    model = PointATAConfig.from_dict(settings["model"])
-    if "backbone" not in params:
+    model = architectures.from_dict(settings["model"])
+    if isinstance(model, PointATAConfig) and "backbone" not in params:
         params = {**params, "backbone": _frozen_backbone(settings["backbone"], model)}
     task = TaskConfig.from_dict(settings["task"])
     return Predictor(
@@ -228,7 +229,7 @@ def load_run(path: str | os.PathLike) -> Predictor:
         variables={"params": params, **model_state},
         class_names=tuple(settings["class_names"]),
         columns=tuple(settings["columns"]),
-        forward=jax.jit(PointATA(model).apply),
+        forward=jax.jit(architectures.build(model).apply),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import resource
 import sys
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -13,8 +13,10 @@ import numpy as np
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
+from pointata_jax.models.architectures import VideoModelConfig, build
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.stages.cached_features import FeatureBatches, FromLevels, cache_features
 from pointata_jax.stages.config import AdaptSettings
 from pointata_jax.stages.task_data import TaskData, evaluation_batches
 from pointata_jax.tasks import SCORES
@@ -50,7 +52,8 @@ class Start:
     """The initial parameters of stage 2.
 
     Attributes:
-      tuning: name in `partition.TUNINGS`; "scratch" leaves the backbone random.
+      tuning: name in `partition.TUNINGS`, of which "scratch" leaves the backbone random, or
+        `partition.P4TRANSFORMER` for that model, of which all is random.
       backbone: {"params", "batch_stats"} of the backbone, random for "random_frozen".
       embedder: parameters of the embedder that stage 1 aligned; None without stage 1.
       embedder_init: without stage 1, "random" or "backbone" (a copy of the backbone's embedder).
@@ -63,9 +66,9 @@ class Start:
 
 
 def initial_variables(
-    config: PointATAConfig, start: Start, form: ClipConfig, seed: int
+    config: VideoModelConfig, start: Start, form: ClipConfig, seed: int
 ) -> dict[str, Params]:
-    """Variables of `PointATA(config)` before stage 2: {"params", "batch_stats"}.
+    """Variables of the model before stage 2: "params" and, with BatchNorm, "batch_stats".
 
     Args:
       config: the model.
@@ -76,10 +79,10 @@ def initial_variables(
     Raises:
       InputError: backbone or embedder do not fit the model.
     """
-    channels = 3 + config.channels
-    frames = config.num_anchors * config.anchor_stride
-    clip = np.zeros((1, frames, form.points, channels), np.float32)
-    variables = jax.jit(PointATA(config).init)(jax.random.key(seed), clip)
+    clip = np.zeros((1, form.frames, form.points, 3 + config.channels), np.float32)
+    variables = jax.jit(build(config).init)(jax.random.key(seed), clip)
+    if not isinstance(config, PointATAConfig):
+        return variables
     params = dict(variables["params"])
     if start.tuning != "scratch":
         own = start.backbone["params"]
@@ -99,7 +102,7 @@ def initial_variables(
 
 
 def adapt(
-    config: PointATAConfig,
+    config: VideoModelConfig,
     settings: AdaptSettings,
     start: Start,
     data: TaskData,
@@ -110,6 +113,7 @@ def adapt(
     learning_rate: float | None = None,
     seed: int = 0,
     resume: bool = False,
+    measure_memory: bool = False,
 ) -> dict[str, Any]:
     """Trains, keeps the checkpoint that is best on validation data, scores the test videos once.
 
@@ -124,19 +128,23 @@ def adapt(
       learning_rate: replaces that of the tuning in `settings`.
       seed: of initialization, data and dropout.
       resume: continue a killed run.
+      measure_memory: note `step_temporary_bytes`, XLA's count for one training step. The step is
+        compiled once more for it.
 
     Returns:
       The content of `result.json`.
     """
+    model = build(config)
     variables = initial_variables(config, start, data.clip, seed)
-    model_state = {"batch_stats": variables["batch_stats"]}
+    model_state = {name: tree for name, tree in variables.items() if name != "params"}
     groups = assign_groups(variables["params"], tuning_rules(start.tuning))
     trainable, frozen = split(variables["params"], groups)
     rate = settings.learning_rates[start.tuning] if learning_rate is None else learning_rate
     embedder_factor = settings.embedder_lr_multiplier
     if embedder_factor is None:
         # What a copy knows is soon lost at the rate of new parts.
-        embedder_factor = 0.1 if config.embedder_normalization == "none" else 0.5
+        copied = isinstance(config, PointATAConfig) and config.embedder_normalization == "none"
+        embedder_factor = 0.1 if copied else 0.5
     optimizer_config = OptimizerConfig(
         learning_rate=rate,
         weight_decay=settings.weight_decay,
@@ -152,11 +160,28 @@ def adapt(
     mesh = sharding.make_mesh()
     sharding.check_batch_size(settings.batch_size, mesh)
     forward = make_eval_step(
-        lambda params, collections, points: PointATA(config).apply(
-            {"params": params, **collections}, points
-        ),
+        lambda params, collections, points: model.apply({"params": params, **collections}, points),
         mesh=mesh,
     )
+    trained: Any = model
+    if settings.cached_passes:
+        if not (isinstance(model, PointATA) and model.config.side_width):
+            raise InputError(
+                "tokens can be kept only where the backbone and the embedder are frozen and "
+                "nothing is added inside: --cache_features goes with --tuning=side."
+            )
+        trained = FromLevels(model)
+        rows = cache_features(
+            model,
+            variables["params"],
+            data,
+            batch_size=settings.batch_size,
+            passes=settings.cached_passes,
+            seed=seed,
+        )
+        batches = FeatureBatches(rows, settings.batch_size, seed)
+    else:
+        batches = data.train_batches(settings.batch_size, seed)
     frozen = sharding.replicate(frozen, mesh)
 
     def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
@@ -179,22 +204,23 @@ def adapt(
                 lambda state: scores(state, validation), settings.eval_every, metric=score, run=run
             )
         )
+    step = make_train_step(
+        make_loss(
+            trained,
+            label_smoothing=settings.label_smoothing,
+            class_weights=settings.class_weights,
+        ),
+        optimizer,
+        mesh=mesh,
+        schedule=learning_rate_schedule(optimizer_config),
+    )
     with Checkpoints(run.checkpoints_path) as checkpoints:
         hooks.append(Checkpoint(checkpoints, settings.eval_every, resume=resume))
         fitted = fit(
             create_train_state(trainable, model_state, optimizer, mesh=mesh),
             frozen,
-            make_train_step(
-                make_loss(
-                    PointATA(config),
-                    label_smoothing=settings.label_smoothing,
-                    class_weights=settings.class_weights,
-                ),
-                optimizer,
-                mesh=mesh,
-                schedule=learning_rate_schedule(optimizer_config),
-            ),
-            data.train_batches(settings.batch_size, seed),
+            step,
+            batches,
             jax.random.key(seed + 1),
             settings.steps,
             hooks,
@@ -214,7 +240,8 @@ def adapt(
         jax.device_get(state.model_state),
         {"task": run.task, "tuning": start.tuning},
     )
-    rates = [row["steps_per_second"] for row in run.read_log() if row.get("steps_per_second")]
+    log = [row for row in run.read_log() if row.get("kind") == "train"]
+    rates = [row["steps_per_second"] for row in log if row.get("steps_per_second")]
     backbone_size = count_parameters(start.backbone["params"])
     parts = {name: count_parameters(tree) for name, tree in trainable.items()}
     result: dict[str, Any] = {
@@ -227,6 +254,10 @@ def adapt(
         "learning_rate": optimizer_config.learning_rate,
         "validation": fitted.best,
         "chosen_by": score if validation is not None else None,
+        # In training mode (dropout, augmentation), over the last tenth of the steps.
+        "train_accuracy": float(
+            np.mean([row["accuracy"] for row in log if row["step"] > 0.9 * fitted.step])
+        ),
         "num_train_videos": data.train.num_videos,
         "classes_not_in_training": [
             name
@@ -243,6 +274,11 @@ def adapt(
         "seconds_per_step": 1 / rates[-1] if rates else None,
         "peak_memory_mb": _peak_memory_mb(),
     }
+    if measure_memory:
+        example = sharding.shard_batch(next(batches), mesh)
+        key = sharding.replicate(jax.random.key(seed + 1), mesh)
+        compiled = cast(Any, step).lower(state, frozen, example, key).compile()
+        result["step_temporary_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     if test is not None:
         result["test"] = scores(state, test)
     return run.write_result(result, seed=seed)

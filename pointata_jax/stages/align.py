@@ -152,7 +152,7 @@ def _embed(
     return label_units(config, params, clips, labels, encode)
 
 
-def _units_of(
+def units_of(
     config: P4DConfig, params: Params, clips: np.ndarray, labels: np.ndarray, *frozen: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """`label_units` of any number of clips, a batch at a time.
@@ -171,7 +171,7 @@ def match_moments(
     bank: SourceBank,
 ) -> dict[str, Any]:
     """The embedder with its last layer moved to the bank's mean and deviation on `clips`."""
-    features = _units_of(config, params, clips, labels)[0]
+    features = units_of(config, params, clips, labels)[0]
     moments = feature_moments(jnp.asarray(features.reshape(-1, features.shape[-1])))
     last = "reduce_dim" if "reduce_dim" in params else "out"
     return {**params, last: match_last_layer(params[last], *moments, *bank.standardization())}
@@ -266,13 +266,13 @@ def align(
     def cluster_centers(params: Params) -> jax.Array | None:
         if not settings.pseudo_classes:
             return None
-        features = _units_of(embedder, params, train_clips, train_labels)[0]
+        features = units_of(embedder, params, train_clips, train_labels)[0]
         features = standardize(jnp.asarray(features.reshape(-1, features.shape[-1])), bank)
         return kmeans(features, report_key, settings.pseudo_classes).centers
 
     def report(params: Params, centers: jax.Array | None) -> dict[str, float]:
         features, labels = (
-            jnp.asarray(part) for part in _units_of(embedder, params, held_clips, held_labels)
+            jnp.asarray(part) for part in units_of(embedder, params, held_clips, held_labels)
         )
         features, labels = compared_units(
             report_key, features, labels, settings.report_units, bank, centers
@@ -286,7 +286,7 @@ def align(
 
     def label_fit(params: Params) -> float:
         def drawn(clips: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            features, unit_labels = _units_of(embedder, params, clips, labels, *backbone)
+            features, unit_labels = units_of(embedder, params, clips, labels, *backbone)
             chosen = draw_units(
                 report_key, jnp.asarray(features), jnp.asarray(unit_labels), settings.report_units
             )

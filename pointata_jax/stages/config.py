@@ -9,6 +9,7 @@ from typing import Any
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.data.schema import Kind
 from pointata_jax.errors import InputError
+from pointata_jax.models.p4transformer import P4TransformerConfig
 from pointata_jax.models.point_mae import BackboneConfig
 from pointata_jax.models.pointata import PointATAConfig
 from pointata_jax.models.setting_names import check_setting_names
@@ -37,8 +38,43 @@ class ModelSettings:
     head_dropout: float = 0.5
     head_levels: int = 3
     time_pooling: str = "mean_std"
+    pva_correspondence: str = "nearest"
     use_pva: bool = True
     use_sce: bool = True
+    lora_rank: int = 0
+    frame_wise: bool = False
+    side_width: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineSettings:
+    """The fields of `P4TransformerConfig` that a task sets besides those of `ModelSettings`.
+
+    The published widths (1024, 8 heads of 128, 2048) have 44 M parameters. These have a quarter of
+    that, because the baseline must train on a CPU too.
+    """
+
+    neighbors: int = 32
+    width: int = 512
+    depth: int = 5
+    num_heads: int = 8
+    head_width: int = 64
+    mlp_width: int = 1024
+    head_dropout: float = 0.5
+
+
+# What the tunings change in the model.
+_MODEL_CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "lora": {"lora_rank": 16, "use_sce": False},
+    "frame": {"frame_wise": True, "use_pva": False, "use_sce": False},
+    "side": {"side_width": 64, "use_pva": False, "use_sce": False},
+}
+
+# What the embedder of a tuning starts from, where it is not the task's `embedder_init`.
+_EMBEDDER_INITS: Mapping[str, str] = {"scratch": "random", "probe": "backbone", "side": "backbone"}
+
+WITH_STAGE_1 = ("pointata", "side")
+"""Tunings that start from the embedder of stage 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +133,8 @@ class AdaptSettings:
       label_smoothing: of the cross-entropy.
       class_weights: factor on the loss of each class; empty for equal weights.
       eval_every: steps between validations.
+      cached_passes: where the tokens of a frozen backbone are kept (tuning side), how many times
+        every training window is sampled and augmented for that; 0: tokens are not kept.
     """
 
     steps: int = 2000
@@ -109,6 +147,10 @@ class AdaptSettings:
             "full": 1e-3,
             "scratch": 1e-3,
             "probe": 1e-3,
+            "frame": 1e-3,
+            "lora": 1e-3,
+            "side": 1e-3,
+            "p4transformer": 3e-4,
         }
     )
     embedder_lr_multiplier: float | None = None
@@ -119,6 +161,7 @@ class AdaptSettings:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
     eval_every: int = 500
+    cached_passes: int = 0
 
     def __post_init__(self):
         _check_positive(self, "steps", "batch_size", "eval_every")
@@ -136,6 +179,7 @@ class TaskConfig:
       options: further keyword arguments of the builder, such as protocol or partial.
       clip: how videos become clips; channel statistics are filled in from the training videos.
       model: settings around the backbone.
+      baseline: settings of a `P4Transformer` for this task.
       embedder_init: what the embedder starts from, before stage 1 where there is one: "random", or
         "backbone" for a copy of the backbone's embedder.
       align: stage 1.
@@ -160,6 +204,7 @@ class TaskConfig:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     clip: ClipConfig = ClipConfig()
     model: ModelSettings = ModelSettings()
+    baseline: BaselineSettings = BaselineSettings()
     embedder_init: str = "random"
     align: AlignSettings = AlignSettings()
     adapt: AdaptSettings = AdaptSettings()
@@ -178,6 +223,26 @@ class TaskConfig:
             raise InputError(
                 f"unknown embedder_init {self.embedder_init!r}: choose random or backbone."
             )
+
+    def with_tuning(self, tuning: str) -> TaskConfig:
+        """This task with what the tuning changes in model and embedder."""
+        return dataclasses.replace(
+            self,
+            model=dataclasses.replace(self.model, **_MODEL_CHANGES.get(tuning, {})),
+            embedder_init=_EMBEDDER_INITS.get(tuning, self.embedder_init),
+        )
+
+    def baseline_config(self, num_classes: int) -> P4TransformerConfig:
+        """A `P4Transformer` for this task, with as many tokens and the radius of `model`."""
+        return P4TransformerConfig(
+            num_classes=num_classes,
+            kind=self.kind,
+            channels=len(self.clip.channels),
+            num_centers=self.model.num_centers,
+            radius=self.model.radius,
+            anchor_stride=self.model.anchor_stride,
+            **dataclasses.asdict(self.baseline),
+        )
 
     def model_config(self, backbone: BackboneConfig, num_classes: int) -> PointATAConfig:
         """The model of this task around `backbone`."""
@@ -202,7 +267,7 @@ class TaskConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TaskConfig:
         """Inverse of `to_dict`, also after a way through JSON."""
         parts = {"clip": ClipConfig, "model": ModelSettings, "align": AlignSettings}
-        parts["adapt"] = AdaptSettings
+        parts |= {"adapt": AdaptSettings, "baseline": BaselineSettings}
         if "clip" in values and "last_window" not in values["clip"]:
             # Older versions covered all frames only where frames carried labels.
             last = "drop" if values.get("kind", "clip") == "clip" else "add"

@@ -34,7 +34,7 @@ TRAINABLE_GROUPS = ("embedder", "adapters", "head", "backbone")
 GROUPS = (*TRAINABLE_GROUPS, FROZEN)
 
 _EMBEDDER = r"embedder/.+"
-_ADAPTERS = r"(pva_\d+|sce|sce_gates|temporal_embedding)(/.+)?"
+_ADAPTERS = r"(pva_\d+|sce|sce_gates|lora_\d+|side|temporal_embedding)(/.+)?"
 _HEAD = r"head/.+"
 _BACKBONE = r"backbone/.+"
 
@@ -54,18 +54,30 @@ _EVERYTHING: Rules = (
 TUNINGS: Mapping[str, Rules] = {
     # `adapter` trains the same groups as `pointata`, but starts without stage 1. `random_frozen`
     # does the same around a random backbone, and `scratch` trains the same groups as `full` from
-    # one.
+    # one. `lora`, `frame` and `side` change the model too
+    # (`stages.config`).
     "pointata": _SMALL_PARTS,
     "adapter": _SMALL_PARTS,
     "random_frozen": _SMALL_PARTS,
+    "lora": _SMALL_PARTS,
     "full": _EVERYTHING,
     "scratch": _EVERYTHING,
+    "frame": _EVERYTHING,
+    "side": (
+        (_ADAPTERS, "adapters"),
+        (_HEAD, "head"),
+        (rf"({_EMBEDDER}|{_BACKBONE})", FROZEN),
+    ),
     "probe": ((_HEAD, "head"), (rf"({_EMBEDDER}|{_ADAPTERS}|{_BACKBONE})", FROZEN)),
 }
+P4TRANSFORMER = "p4transformer"
+"""What stands for a tuning where the model is a `P4Transformer`, which trains from scratch."""
 
 
 def tuning_rules(name: str) -> Rules:
     """The rules of a tuning by name; `InputError` lists the known names."""
+    if name == P4TRANSFORMER:
+        return ((r".+", "backbone"),)
     if name not in TUNINGS:
         raise InputError(f"unknown tuning '{name}': choose one of {', '.join(TUNINGS)}.")
     return TUNINGS[name]

@@ -234,7 +234,7 @@ class RunFolder:
         if jax.process_index() != 0 or not self.metrics_path.is_file():
             return
         kept = [row for row in self.read_log() if step is not None and row.get("step", 0) <= step]
-        _write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(self.metrics_path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write_result(self, result: Json, *, seed: int) -> dict[str, Any]:
         """Writes `result.json`, with task, seed, versions and device, and returns its content."""
@@ -410,10 +410,11 @@ def enable_compilation_cache(directory: str | os.PathLike | None = None) -> Path
 
 def write_json(path: Path, content: object) -> None:
     """Replaces a JSON file atomically."""
-    _write_text(path, json.dumps(as_json(content), indent=2) + "\n")
+    write_text(path, json.dumps(as_json(content), indent=2) + "\n")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file atomically."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

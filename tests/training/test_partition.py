@@ -25,6 +25,9 @@ def test_every_tuning_covers_the_model_and_splits_without_loss(tuning):
         "random_frozen": small,
         "full": small | {"backbone"},
         "scratch": small | {"backbone"},
+        "lora": small,
+        "frame": small | {"backbone"},
+        "side": small - {"embedder"},
         "probe": {"head"},
     }[tuning]
     assert set(trainable) == expected
@@ -52,7 +55,7 @@ def test_a_name_that_only_begins_like_a_known_one_is_not_covered():
 
 
 def test_unknown_tuning_and_double_merge():
-    with pytest.raises(InputError, match="unknown tuning 'lora'.*pointata"):
-        partition.tuning_rules("lora")
+    with pytest.raises(InputError, match="unknown tuning 'prompt'.*pointata"):
+        partition.tuning_rules("prompt")
     with pytest.raises(InputError, match="'head/out' is both"):
         partition.merge({"head": {"out": 1}}, {"head": {"out": 1}})

@@ -1,0 +1,129 @@
+"""Tokens of the frozen backbone, computed once and then trained on (models with `side_width`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pointata_jax.errors import InputError
+from pointata_jax.models.pointata import PointATA
+from pointata_jax.stages.task_data import TaskData
+from pointata_jax.training.partition import Params
+
+LARGEST_GB = 16.0
+"""More than this is refused: the tokens are kept in memory."""
+
+
+class FromLevels:
+    """A `PointATA` that takes `{"levels", "centers", "points"}` in place of clips.
+
+    Args:
+      model: must have `side_width`.
+    """
+
+    def __init__(self, model: PointATA):
+        self._model = model
+
+    def apply(self, variables: Params, cached: Any, **options: Any) -> Any:
+        """What `PointATA.apply` gives for the clips that the tokens were made of."""
+        levels = jnp.moveaxis(cached["levels"], 1, 0).astype(jnp.float32)
+        return self._model.apply(
+            variables,
+            list(levels),
+            cached["centers"],
+            cached["points"],
+            method=PointATA.from_levels,
+            **options,
+        )
+
+
+class FeatureBatches:
+    """Endless shuffled batches of rows; the position can be saved, as that of grain's iterators.
+
+    Args:
+      rows: tree of arrays with the same first axis.
+      batch_size: rows of a batch.
+      seed: of the order.
+
+    Raises:
+      ValueError: fewer rows than a batch.
+    """
+
+    def __init__(self, rows: Any, batch_size: int, seed: int):
+        self._rows, self._batch_size, self._seed = rows, batch_size, seed
+        self._count = len(jax.tree.leaves(rows)[0])
+        self._per_epoch = self._count // batch_size
+        if not self._per_epoch:
+            raise ValueError(f"{self._count} rows do not fill a batch of {batch_size}.")
+        self._taken = 0
+        self._order = self._epoch_order(0)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        epoch, place = divmod(self._taken, self._per_epoch)
+        if place == 0:
+            self._order = self._epoch_order(epoch)
+        self._taken += 1
+        chosen = self._order[place * self._batch_size : (place + 1) * self._batch_size]
+        return jax.tree.map(lambda array: array[chosen], self._rows)
+
+    def get_state(self) -> dict[str, int]:
+        """The number of batches taken."""
+        return {"taken": self._taken}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Goes to a position that `get_state` gave."""
+        self._taken = state["taken"]
+        self._order = self._epoch_order(self._taken // self._per_epoch)
+
+    def _epoch_order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self._seed, epoch)).permutation(self._count)
+
+
+def cache_features(
+    model: PointATA, params: Params, data: TaskData, *, batch_size: int, passes: int, seed: int
+) -> dict[str, Any]:
+    """Frozen tokens of all training windows, each sampled and augmented anew in every pass.
+
+    Args:
+      model: must have `side_width`.
+      params: of the model; only the frozen ones are read.
+      data: training videos.
+      batch_size: clips at a time.
+      passes: over the training windows.
+      seed: of the clips.
+
+    Returns:
+      "points": `levels` float16 `[n, levels, anchors, m, d]`, `centers` `[n, anchors, m, 3]` and,
+      where the head reads them, the clips `points`; "label": their labels.
+
+    Raises:
+      InputError: the tokens would take more memory than `LARGEST_GB`.
+    """
+    compute = jax.jit(
+        lambda params, clips: model.apply({"params": params}, clips, method=PointATA.frozen_levels)
+    )
+    read_clips = model.config.kind == "point"
+    batches = data.train_batches(batch_size, seed)
+    steps = max(1, passes * data.num_train_windows // batch_size)
+    kept: list[dict[str, Any]] = []
+    for _ in range(steps):
+        batch = next(batches)
+        levels, centers = jax.device_get(compute(params, batch["points"]))
+        points = batch["points"] if read_clips else batch["points"][:, :, :0]
+        row = {"levels": np.stack(levels, 1).astype(np.float16), "centers": centers}
+        kept.append({"points": row | {"points": points}, "label": batch["label"]})
+        size = steps * sum(leaf.nbytes for leaf in jax.tree.leaves(kept[0])) / 1e9
+        if size > LARGEST_GB:
+            raise InputError(
+                f"the tokens of {steps * batch_size} clips take {size:.0f} GB, more than the "
+                f"{LARGEST_GB:.0f} GB that may be kept in memory: train without --cache_features, "
+                "or lower adapt.cached_passes, points or num_centers."
+            )
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *kept)
