@@ -30,7 +30,7 @@ MIN_TEST = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Args:
     """Where the pack is and where the folder goes."""
 
     pack: str
@@ -38,7 +38,7 @@ class Arguments:
     seed: int = 0  # of the order of points
 
 
-def main(args: Arguments) -> None:
+def main(args: Args) -> None:
     """Reads the pack and writes the folder."""
     output = Path(args.output)
     if output.exists():
@@ -102,4 +102,4 @@ def _share(name: str) -> float:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Arguments)
+    command_line.run(main, Args)

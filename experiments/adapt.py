@@ -68,10 +68,8 @@ def main(args: Args) -> None:
     tuning = P4TRANSFORMER if baseline else args.tuning
     tuning_rules(tuning)
     config = runs.task_config(args, stage="adapt", tuning=tuning)
-    if args.cache_features and not config.adapt.cached_passes:
-        config = dataclasses.replace(
-            config, adapt=dataclasses.replace(config.adapt, cached_passes=2)
-        )
+    if args.cache_features and not config.adapt.cached_uses:
+        config = dataclasses.replace(config, adapt=dataclasses.replace(config.adapt, cached_uses=8))
     if args.learning_rate is not None and not args.learning_rate > 0:
         raise InputError(f"--learning_rate={args.learning_rate}: give a positive number.")
     runs.start_devices(args.distributed)

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-TEXTS = "\n".join([README, *(path.read_text() for path in sorted(ROOT.glob("docs/*.md")))])
+PAGES = [ROOT / "RESULTS.md", *sorted(ROOT.glob("docs/*.md"))]
+TEXTS = "\n".join([README, *(path.read_text() for path in PAGES)])
 _COMMAND = r"python -m ((?:experiments|benchmarks)\.\w+|weights_convert)([^\n`|&]*)"
 COMMANDS = sorted(set(re.findall(_COMMAND, TEXTS)))
 

@@ -79,8 +79,9 @@ class PointATAConfig:
       lora_rank: rank of the low-rank updates of every block's attention; 0: none.
       frame_wise: whether frames stay alone until the head: tubes of one frame (with three times as
         many points of it) and no temporal embedding. Needs use_pva=False.
-      side_width: width of a ladder beside the backbone (`side.SideNetwork`), which then has no
-        adapters inside and no temporal embedding of its own; 0: none.
+      side_width: width of a ladder beside the backbone (`side.SideNetwork`), through which alone
+        gradients then pass. There are no adapters inside and no temporal embedding but the ladder's
+        own; 0: none.
       remat: recompute each block in the backward pass: less memory, about a third more time.
     """
 
@@ -134,7 +135,7 @@ class PointATAConfig:
                 "adapters inside the backbone: set use_pva=False, and with side_width also "
                 "use_sce=False and lora_rank=0."
             )
-        if (self.use_sce or self.side_width) and self.sce_neighbors >= self.num_centers:
+        if self.use_sce and self.sce_neighbors >= self.num_centers:
             raise InputError(
                 f"sce_neighbors={self.sce_neighbors} needs more than that many tokens in a frame, "
                 f"but num_centers={self.num_centers}: lower sce_neighbors or set use_sce=False."
@@ -234,7 +235,7 @@ class PointATA(nn.Module):
             self.lora = [LowRank(width, cfg.lora_rank) for _ in range(depth)]
         if cfg.side_width:
             outputs = 1 if self._reads_last else len(self._read_blocks)
-            self.side = SideNetwork(cfg.side_width, outputs, cfg.sce_neighbors, cfg.adapter_dropout)
+            self.side = SideNetwork(cfg.side_width, outputs, cfg.adapter_dropout)
         size = (cfg.head_hidden, cfg.head_dropout)
         if cfg.kind == "clip":
             self.head = RecognitionHead(cfg.num_classes, *size, cfg.time_pooling)
@@ -286,7 +287,6 @@ class PointATA(nn.Module):
           clip: the clips, of which heads of clips and frames read the number of frames only.
           train: as in a call.
         """
-        levels = [jax.lax.stop_gradient(tokens) for tokens in levels]
         return self._read(self.side(levels, centers, train), centers, jnp.asarray(clip), train)
 
     def _read(
@@ -320,7 +320,10 @@ class PointATA(nn.Module):
         list[Float[Array, "b {self.config.num_anchors} m {self.config.backbone.width}"]],
         Float[Array, "b {self.config.num_anchors} m 3"],
     ]:
-        """Tokens of the unchanged backbone that the ladder beside it reads, and their centers."""
+        """Tokens that a ladder reads (`side_width`), and their centers.
+
+        They are those of the embedder and, as constants, those of the unchanged backbone.
+        """
         return self._levels(clip, self._read_blocks, False)
 
     def tokens(
@@ -352,7 +355,7 @@ class PointATA(nn.Module):
           clip: normalized clips.
           train: whether dropout is on.
         """
-        return self._levels(clip, (self.config.backbone.depth - 1,), train)[0][0]
+        return self._levels(clip, (self.config.backbone.depth - 1,), train)[0][-1]
 
     def _levels(
         self, clip: jax.Array | np.ndarray, blocks: tuple[int, ...], train: bool
@@ -360,6 +363,10 @@ class PointATA(nn.Module):
         """Tokens after each of `blocks`, with the final norm of patches, and the centers."""
         cfg = self.config
         x, centers = self.tokens(clip)
+        levels = []
+        if cfg.side_width:
+            levels.append(x)
+            x = jax.lax.stop_gradient(x)
         if not (cfg.frame_wise or cfg.side_width):
             x = x + self.temporal_embedding[:, None]
         position = self.backbone.position(centers)
@@ -395,7 +402,6 @@ class PointATA(nn.Module):
         step = nn.remat(adapted_block, static_argnums=(3,)) if cfg.remat else adapted_block
         global_rows = self.backbone.global_rows(x.shape[0] * x.shape[1])
         rows = None if global_rows is None else global_rows[0]
-        levels = []
         for index in range(cfg.backbone.depth):
             x, rows = step(self, x, rows, index)
             if index in blocks:

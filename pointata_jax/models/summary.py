@@ -22,7 +22,7 @@ TRAINED_PARTS: Mapping[str, tuple[str, ...]] = {
     "full": PARTS,
     "scratch": PARTS,
     "frame": PARTS,
-    "side": PARTS[2:],
+    "side": PARTS[1:],
     "probe": ("head",),
 }
 

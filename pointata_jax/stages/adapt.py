@@ -137,7 +137,8 @@ def adapt(
     model = build(config)
     variables = initial_variables(config, start, data.clip, seed)
     model_state = {name: tree for name, tree in variables.items() if name != "params"}
-    groups = assign_groups(variables["params"], tuning_rules(start.tuning))
+    rules = tuning_rules(start.tuning, freeze_embedder=bool(settings.cached_uses))
+    groups = assign_groups(variables["params"], rules)
     trainable, frozen = split(variables["params"], groups)
     rate = settings.learning_rates[start.tuning] if learning_rate is None else learning_rate
     embedder_factor = settings.embedder_lr_multiplier
@@ -164,7 +165,7 @@ def adapt(
         mesh=mesh,
     )
     trained: Any = model
-    if settings.cached_passes:
+    if settings.cached_uses:
         if not (isinstance(model, PointATA) and model.config.side_width):
             raise InputError(
                 "tokens can be kept only where the backbone and the embedder are frozen and "
@@ -176,7 +177,7 @@ def adapt(
             variables["params"],
             data,
             batch_size=settings.batch_size,
-            passes=settings.cached_passes,
+            clips=-(-settings.steps * settings.batch_size // settings.cached_uses),
             seed=seed,
         )
         batches = FeatureBatches(rows, settings.batch_size, seed)

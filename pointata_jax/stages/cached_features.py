@@ -87,16 +87,16 @@ class FeatureBatches:
 
 
 def cache_features(
-    model: PointATA, params: Params, data: TaskData, *, batch_size: int, passes: int, seed: int
+    model: PointATA, params: Params, data: TaskData, *, batch_size: int, clips: int, seed: int
 ) -> dict[str, Any]:
-    """Frozen tokens of all training windows, each sampled and augmented anew in every pass.
+    """Frozen tokens of training clips, drawn, sampled and augmented as in training.
 
     Args:
       model: must have `side_width`.
       params: of the model; only the frozen ones are read.
       data: training videos.
       batch_size: clips at a time.
-      passes: over the training windows.
+      clips: how many, rounded up to whole batches.
       seed: of the clips.
 
     Returns:
@@ -111,7 +111,7 @@ def cache_features(
     )
     read_clips = model.config.kind == "point"
     batches = data.train_batches(batch_size, seed)
-    steps = max(1, passes * data.num_train_windows // batch_size)
+    steps = -(-clips // batch_size)
     kept: list[dict[str, Any]] = []
     for _ in range(steps):
         batch = next(batches)
@@ -124,6 +124,6 @@ def cache_features(
             raise InputError(
                 f"the tokens of {steps * batch_size} clips take {size:.0f} GB, more than the "
                 f"{LARGEST_GB:.0f} GB that may be kept in memory: train without --cache_features, "
-                "or lower adapt.cached_passes, points or num_centers."
+                "or raise adapt.cached_uses."
             )
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *kept)

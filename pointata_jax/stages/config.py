@@ -63,15 +63,15 @@ class BaselineSettings:
     head_dropout: float = 0.5
 
 
-# What the tunings change in the model.
-_MODEL_CHANGES: Mapping[str, Mapping[str, Any]] = {
+TUNING_CHANGES: Mapping[str, Mapping[str, Any]] = {
     "lora": {"lora_rank": 16, "use_sce": False},
     "frame": {"frame_wise": True, "use_pva": False, "use_sce": False},
     "side": {"side_width": 64, "use_pva": False, "use_sce": False},
 }
+"""What the tunings change in the model."""
 
 # What the embedder of a tuning starts from, where it is not the task's `embedder_init`.
-_EMBEDDER_INITS: Mapping[str, str] = {"scratch": "random", "probe": "backbone", "side": "backbone"}
+_EMBEDDER_INITS: Mapping[str, str] = {"scratch": "random", "probe": "backbone"}
 
 WITH_STAGE_1 = ("pointata", "side")
 """Tunings that start from the embedder of stage 1."""
@@ -133,8 +133,8 @@ class AdaptSettings:
       label_smoothing: of the cross-entropy.
       class_weights: factor on the loss of each class; empty for equal weights.
       eval_every: steps between validations.
-      cached_passes: where the tokens of a frozen backbone are kept (tuning side), how many times
-        every training window is sampled and augmented for that; 0: tokens are not kept.
+      cached_uses: where the frozen tokens of clips are kept (tuning side), how often a kept clip is
+        trained on; with more, fewer clips are computed. 0: tokens are not kept.
     """
 
     steps: int = 2000
@@ -161,7 +161,7 @@ class AdaptSettings:
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
     eval_every: int = 500
-    cached_passes: int = 0
+    cached_uses: int = 0
 
     def __post_init__(self):
         _check_positive(self, "steps", "batch_size", "eval_every")
@@ -228,7 +228,7 @@ class TaskConfig:
         """This task with what the tuning changes in model and embedder."""
         return dataclasses.replace(
             self,
-            model=dataclasses.replace(self.model, **_MODEL_CHANGES.get(tuning, {})),
+            model=dataclasses.replace(self.model, **TUNING_CHANGES.get(tuning, {})),
             embedder_init=_EMBEDDER_INITS.get(tuning, self.embedder_init),
         )
 

@@ -72,11 +72,6 @@ class TaskData:
         held = {} if self.validation is None else {"validation": self.validation.digests}
         return {"train": self.train.digests, **held}
 
-    @property
-    def num_train_windows(self) -> int:
-        """Windows of the training videos."""
-        return ClipSource(self.train, self.clip, training=True).num_windows
-
     def train_batches(self, batch_size: int, seed: int):
         """Endless shuffled batches of this host's rows; their position can be saved."""
         return train_batches(

@@ -63,23 +63,25 @@ TUNINGS: Mapping[str, Rules] = {
     "full": _EVERYTHING,
     "scratch": _EVERYTHING,
     "frame": _EVERYTHING,
-    "side": (
-        (_ADAPTERS, "adapters"),
-        (_HEAD, "head"),
-        (rf"({_EMBEDDER}|{_BACKBONE})", FROZEN),
-    ),
+    "side": _SMALL_PARTS,
     "probe": ((_HEAD, "head"), (rf"({_EMBEDDER}|{_ADAPTERS}|{_BACKBONE})", FROZEN)),
 }
 P4TRANSFORMER = "p4transformer"
 """What stands for a tuning where the model is a `P4Transformer`, which trains from scratch."""
 
 
-def tuning_rules(name: str) -> Rules:
-    """The rules of a tuning by name; `InputError` lists the known names."""
+def tuning_rules(name: str, *, freeze_embedder: bool = False) -> Rules:
+    """The rules of a tuning by name, on request without training the embedder.
+
+    Raises:
+      InputError: an unknown name, with the known ones.
+    """
     if name == P4TRANSFORMER:
         return ((r".+", "backbone"),)
     if name not in TUNINGS:
         raise InputError(f"unknown tuning '{name}': choose one of {', '.join(TUNINGS)}.")
+    if freeze_embedder:
+        return tuple((p, FROZEN if p == _EMBEDDER else group) for p, group in TUNINGS[name])
     return TUNINGS[name]
 
 

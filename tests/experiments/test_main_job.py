@@ -256,3 +256,28 @@ def test_killed_run_resumes_to_the_same_numbers(place, tmp_path):
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuning", ["lora", "frame", "side"])
+def test_other_tunings_train_and_predict(tuning, place, tmp_path):
+    flags = {"tuning": tuning, "cache_features": tuning == "side", "measure_memory": True, **place}
+    workdir = str(tmp_path / "run")
+    adapt.main(adapt.Args(workdir=workdir, **flags))
+    with open(os.path.join(workdir, "result.json")) as file:
+        result = json.load(file)
+    assert result["stage_1"] is (tuning == "side")
+    assert result["step_temporary_bytes"] > 0
+    assert 0 <= result["train_accuracy"] <= 100
+    frames = list(np.random.default_rng(0).normal(size=(9, 30, 3)))
+    predictor = pointata_jax.load_run(workdir)
+    assert predictor.predict(frames)["label"] in predictor.class_names
+
+
+def test_kept_tokens_need_a_frozen_trunk(place, tmp_path):
+    with pytest.raises(InputError, match="--tuning=side"):
+        adapt.main(adapt.Args(workdir=str(tmp_path), tuning="full", cache_features=True, **place))
+    with pytest.raises(InputError, match="leave out --tuning"):
+        adapt.main(adapt.Args(model="p4transformer", tuning="full", **place))
+    with pytest.raises(InputError, match="unknown --model"):
+        adapt.main(adapt.Args(model="pstnet", **place))

@@ -106,7 +106,7 @@ def test_what_trains_learns_and_nothing_else_has_a_gradient(tuning):
     ]
     assert not still
     if tuning == "side":  # Nothing passes through the backbone, not even to be thrown away.
-        assert frozen.keys() == {"backbone", "embedder"}
+        assert frozen.keys() == {"backbone"}
         assert all(
             not np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(split(gradient, groups)[1])
         )
@@ -120,7 +120,7 @@ def test_kept_tokens_give_the_logits_of_the_clips(kind):
     model, clip = model_of("side", kind=kind), random_clip()
     variables = shaken(variables_of(model))
     levels, centers = run(model, variables, clip, method="frozen_levels")
-    assert len(levels) == 2  # Two blocks: the three thirds fall on them.
+    assert len(levels) == 3  # The embedder, and two blocks: the three thirds fall on them.
     read = clip if kind == "point" else clip[:, :, :0]
     np.testing.assert_allclose(
         run(model, variables, levels, centers, read, method="from_levels"),
