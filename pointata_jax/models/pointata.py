@@ -287,6 +287,7 @@ class PointATA(nn.Module):
           clip: the clips, of which heads of clips and frames read the number of frames only.
           train: as in a call.
         """
+        levels = [levels[0], *map(jax.lax.stop_gradient, levels[1:])]
         return self._read(self.side(levels, centers, train), centers, jnp.asarray(clip), train)
 
     def _read(

@@ -18,6 +18,7 @@ import pointata_jax
 from experiments import adapt, align, configs, evaluate
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
+from pointata_jax.models import architectures
 from pointata_jax.models.backbone_file import load_backbone
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATAConfig
@@ -144,9 +145,11 @@ def test_stage_1_from_a_copy_of_the_embedder(place, tmp_path):
     result = json.loads(pathlib.Path(workdir, "result.json").read_text())
     assert (result["embedder_init"], result["stage_1"]) == ("backbone", True)
     assert result["num_train_videos"] == 36
+    model = architectures.from_dict(_stored(workdir)["model"])
+    assert isinstance(model, PointATAConfig)
     copied = embedder_from_backbone(
         load_backbone(place["backbone"])[1],
-        PointATAConfig.from_dict(_stored(workdir)["model"]).p4d,
+        model.p4d,
     )
     stage_1 = load_file(os.path.join(workdir, "align", "adapter.safetensors"))
     # Stage 1 has moved the copy, but not to another place.
@@ -173,8 +176,8 @@ class TestBadInput:
         workdir = str(tmp_path / "run")
         with pytest.raises(InputError, match="unknown task 'nothing'.*radhar"):
             align.main(align.Args(task="nothing"))
-        with pytest.raises(InputError, match="unknown tuning 'lora'.*pointata"):
-            adapt.main(adapt.Args(tuning="lora"))
+        with pytest.raises(InputError, match="unknown tuning 'prompt'.*pointata"):
+            adapt.main(adapt.Args(tuning="prompt"))
         with pytest.raises(InputError, match="unknown objective"):
             align.main(align.Args(objective="hope", workdir=workdir, **place))
         with pytest.raises(InputError, match="unknown embedder_init 'luck'"):
