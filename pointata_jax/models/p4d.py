@@ -194,6 +194,24 @@ def tubes(
     return jnp.concatenate([displacement, time, points[..., 3:]], axis=-1), centers
 
 
+def num_blocks(batch: int, num_tubes: int, size: int) -> int:
+    """Number of equal blocks that the tubes of each clip are cut into, by `BLOCK_ROWS`.
+
+    Blocks are cut across the tubes of a clip and never across clips: the batch axis may be split
+    over devices, and each device then works on its own part.
+
+    Args:
+      batch: clips.
+      num_tubes: tubes of a clip.
+      size: points of a tube.
+    """
+    budget = BLOCK_ROWS.get(jax.default_backend(), BLOCK_ROWS_ACCELERATOR)
+    fitting = max(1, budget // (batch * size))
+    return next(
+        b for b in range(1, num_tubes + 1) if num_tubes % b == 0 and num_tubes // b <= fitting
+    )
+
+
 def fold_dense(
     first: Mapping[str, jax.Array], second: Mapping[str, jax.Array]
 ) -> dict[str, jax.Array]:
@@ -272,13 +290,7 @@ class P4DEmbedder(nn.Module):
         Computed in blocks of tubes, which are recomputed in the backward pass.
         """
         batch, num_tubes, size, features = points.shape
-        budget = BLOCK_ROWS.get(jax.default_backend(), BLOCK_ROWS_ACCELERATOR)
-        # Blocks are cut across the tubes of a clip and never across clips: the batch axis may be
-        # split over devices, and each device then works on its own part.
-        fitting = max(1, budget // (batch * size))
-        blocks = next(
-            b for b in range(1, num_tubes + 1) if num_tubes % b == 0 and num_tubes // b <= fitting
-        )
+        blocks = num_blocks(batch, num_tubes, size)
         # During initialization a layer makes its parameters when it is called on data, so both are
         # called and nothing is folded.
         folded = None

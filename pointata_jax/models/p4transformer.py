@@ -22,12 +22,7 @@ from pointata_jax import ops
 from pointata_jax.errors import InputError
 from pointata_jax.models.blocks import NORM_EPSILON
 from pointata_jax.models.heads import anchor_weights, batch_norm
-from pointata_jax.models.p4d import (
-    BLOCK_ROWS,
-    BLOCK_ROWS_ACCELERATOR,
-    P4DConfig,
-    check_clip,
-)
+from pointata_jax.models.p4d import P4DConfig, check_clip, num_blocks
 from pointata_jax.models.setting_names import check_setting_names
 
 KINDS = ("clip", "frame", "point")
@@ -246,13 +241,7 @@ class P4DConv(nn.Module):
         batch, num_tubes, kernel, k, columns = points.shape
         if self.batch_norm or self.is_initializing():
             return self._convolve(points, train)
-        budget = BLOCK_ROWS.get(jax.default_backend(), BLOCK_ROWS_ACCELERATOR)
-        # Blocks are cut across the tubes of a clip and never across clips: the batch axis may be
-        # split over devices, and each device then works on its own part.
-        fitting = max(1, budget // (batch * kernel * k))
-        blocks = next(
-            b for b in range(1, num_tubes + 1) if num_tubes % b == 0 and num_tubes // b <= fitting
-        )
+        blocks = num_blocks(batch, num_tubes, kernel * k)
 
         def step(module: P4DConv, carry: None, block: jax.Array):
             return carry, module._convolve(block, train)

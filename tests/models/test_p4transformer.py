@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pointata_jax.errors import InputError
-from pointata_jax.models import p4transformer
+from pointata_jax.models import p4d
 from pointata_jax.models.p4transformer import (
     P4DConv,
     P4Transformer,
@@ -332,7 +332,7 @@ def test_blocks_of_tubes_change_nothing(monkeypatch):
     params = random_variables(conv, *arguments)
     results = []
     for rows in (90, 1 << 20):
-        monkeypatch.setattr(p4transformer, "BLOCK_ROWS", {"cpu": rows})
+        monkeypatch.setitem(p4d.BLOCK_ROWS, "cpu", rows)
         total = jax.value_and_grad(lambda p: jnp.square(conv.apply(p, *arguments)[0]).sum())
         results.append(jax.jit(total)(params))
     for a, b in zip(*map(jax.tree.leaves, results), strict=True):
