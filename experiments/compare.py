@@ -23,7 +23,7 @@ class Args(command_line.TaskFlags):
 
     grid: str = "tunings"  # tunings, labels, alignment, adapters or robustness
     arms: str = ""  # with commas: tunings, or p4transformer; default: those of the grid
-    budgets: str = ""  # of the grid labels, with commas: shares (10%) or videos per class (3)
+    budgets: str = ""  # of the grid labels, with commas: percentages or numbers of videos per class
     source_banks: str = ""  # of the grid alignment, with commas
     seeds: int = 3  # runs of each row, with the seeds 0, 1, …
     rates: str = ""  # learning rates to choose from on validation data, once per arm

@@ -24,8 +24,8 @@ class Args:
     cache_dir: str | None = None  # prepared records; default: the user's cache folder
     split: str = "test"  # test, or validation (the held-out training videos)
     order: str = "ordered"  # of frames: ordered, repeated (only the middle), shuffled, reversed
-    # of the clips: none, points_half, points_quarter, points_eighth, frames_dropped (20 %), noise
-    # (2 % of the radius), camera_turned (30 degrees); all: each of them, with a file for each
+    # of the clips: none, points_half, points_quarter, points_eighth, frames_dropped (a fifth),
+    # noise (0.02 of the radius), camera_turned (30 degrees); all: each, with a file for each
     perturbation: str = "none"
     batch_size: int = 16  # clips at a time
     seed: int = 0  # of order and perturbation

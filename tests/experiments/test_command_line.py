@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from experiments import configs
+from experiments import command_line, configs
+
+_PROJECT = Path(__file__).parents[2]
 
 _MAIN = """
 import dataclasses, errno, os, warnings
@@ -56,3 +60,21 @@ def test_help_lists_the_tasks(module):
     done = subprocess.run(command, capture_output=True, text=True)
     listed = done.stdout.replace(",", " ").replace(";", " ").split()
     assert set(configs.TASKS) <= set(listed)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        f"{path.parent.name}.{path.stem}"
+        for folder in ("experiments", "benchmarks")
+        for path in sorted((_PROJECT / folder).glob("*.py"))
+        if "\nclass Args" in path.read_text(encoding="utf-8")
+    ],
+)
+def test_every_command_has_a_help(module, monkeypatch, capsys):
+    arguments = importlib.import_module(module).Args
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        command_line.run(lambda args: None, arguments)
+    assert stopped.value.code in (0, None)
+    assert "--" in capsys.readouterr().out
