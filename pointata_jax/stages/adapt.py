@@ -27,8 +27,8 @@ from pointata_jax.training.hooks import Checkpoint, Evaluate, Log
 from pointata_jax.training.loop import Hook, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
-    learning_rate_schedule,
     make_optimizer,
+    schedule_of,
 )
 from pointata_jax.training.partition import (
     Params,
@@ -198,7 +198,7 @@ def adapt(
             data.train.present_labels,
         )
 
-    hooks: list[Hook] = [Log(min(10, settings.steps), run)]
+    hooks: list[Hook] = [Log(min(10, settings.steps), run, schedule_of(optimizer_config))]
     if (validation := data.validation) is not None:
         hooks.append(
             Evaluate(
@@ -213,7 +213,6 @@ def adapt(
         ),
         optimizer,
         mesh=mesh,
-        schedule=learning_rate_schedule(optimizer_config),
     )
     with Checkpoints(run.checkpoints_path) as checkpoints:
         hooks.append(Checkpoint(checkpoints, settings.eval_every, resume=resume))

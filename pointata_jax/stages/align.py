@@ -40,8 +40,8 @@ from pointata_jax.training.hooks import Checkpoint, Evaluate, Log, Stop
 from pointata_jax.training.loop import BatchIterator, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
-    learning_rate_schedule,
     make_optimizer,
+    schedule_of,
 )
 from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, save_adapter
@@ -379,14 +379,12 @@ def _train(
         fitted = fit(
             create_train_state(tree, {}, optimizer, mesh=mesh),
             {},
-            make_train_step(
-                loss_fn, optimizer, mesh=mesh, schedule=learning_rate_schedule(optimizer_config)
-            ),
+            make_train_step(loss_fn, optimizer, mesh=mesh),
             batches,
             key,
             settings.steps,
             [
-                Log(min(5, settings.report_every), run),
+                Log(min(5, settings.report_every), run, schedule_of(optimizer_config)),
                 Evaluate(evaluate, settings.report_every, metric="score", first=True, run=run),
                 Checkpoint(checkpoints, resume=resume),
                 Stop(rule.reason),

@@ -55,8 +55,8 @@ from pointata_jax.training.loop import BatchIterator, Hook, Training, fit
 from pointata_jax.training.optimizer import (
     OptimizerConfig,
     Rule,
-    learning_rate_schedule,
     make_optimizer,
+    schedule_of,
 )
 from pointata_jax.training.partition import Params, assign_groups, count_parameters
 from pointata_jax.training.run_folder import RunFolder, load_adapter, save_adapter
@@ -370,18 +370,13 @@ def pretrain(
     state = create_train_state(
         variables["params"], {"batch_stats": variables["batch_stats"]}, optimizer, mesh=mesh
     )
-    step = make_train_step(
-        task.loss,
-        optimizer,
-        mesh=mesh,
-        schedule=learning_rate_schedule(optimizer_config),
-    )
+    step = make_train_step(task.loss, optimizer, mesh=mesh)
     described = {
         "made_by": "experiments.pretrain",
         "shapes": str(len(shapes.points)),
         "seed": str(seed),
     }
-    hooks: list[Hook] = [Log(20, run)]
+    hooks: list[Hook] = [Log(20, run, schedule_of(optimizer_config))]
     if config.snapshot_every:
         hooks.append(Snapshot(run.path / "snapshots", backbone, described, config.snapshot_every))
     with Checkpoints(run.checkpoints_path) as checkpoints:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pointata_jax.errors import InputError
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.loop import Hook, Row, Training
+from pointata_jax.training.optimizer import Schedule
 from pointata_jax.training.run_folder import RunFolder, as_json
 from pointata_jax.training.step import TrainState
 
@@ -34,13 +35,17 @@ class Log(Hook):
     Args:
       every: steps between lines; each line holds the means of its steps.
       run: where to log; None: only the progress is shown.
+      schedule: of the learning rate; a line holds that of its last step.
     """
 
     key = "interval"
     SECONDS_BETWEEN_LINES = 10.0
 
-    def __init__(self, every: int = 10, run: RunFolder | None = None):
+    def __init__(
+        self, every: int = 10, run: RunFolder | None = None, schedule: Schedule | None = None
+    ):
         _check_steps("log_every", every)
+        self._schedule = schedule
         self._every = every
         self._run = run
         self._count = 0
@@ -78,6 +83,8 @@ class Log(Hook):
             return
         means = {name: value / self._count for name, value in self._sums.items()}
         line = {"step": training.step, "loss": means.pop("loss"), **means}
+        if self._schedule is not None:
+            line["learning_rate"] = float(self._schedule.rate(training.step - 1))
         self._count, self._sums = 0, {}
         rate = self._steps_per_second(training.step)
         if self._run is not None:

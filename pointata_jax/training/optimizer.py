@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.tree_util import KeyPath
 from jaxtyping import PyTree
@@ -87,19 +88,62 @@ class OptimizerConfig:
             )
 
 
-def learning_rate_schedule(config: OptimizerConfig, group: str | None = None) -> optax.Schedule:
-    """Step → learning rate, of one group or (None) without a multiplier.
+class Schedule(NamedTuple):
+    """Numbers of a schedule; in the state of the optimizer they are arrays.
 
-    Warm-up starts at `peak / (warmup + 1)` instead of zero, so that the first step already learns.
+    Since they are data of the compiled step, another length or peak does not compile it again.
+
+    Attributes:
+      peak: highest rate.
+      end: rate after `total` steps.
+      warmup: steps of linear warm-up, which starts at `peak / (warmup + 1)` instead of zero, so
+        that the first step already learns.
+      total: steps until the end of the cosine.
     """
+
+    peak: Any
+    end: Any
+    warmup: Any
+    total: Any
+
+    def rate(self, step: Any) -> jax.Array:
+        """The learning rate of a step, counted from 0."""
+        done = jnp.clip((step - self.warmup) / (self.total - self.warmup), 0.0, 1.0)
+        cosine = self.end + (self.peak - self.end) * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+        ramp = self.peak * (step + 1.0) / (self.warmup + 1.0)
+        return jnp.where(step < self.warmup, ramp, cosine)
+
+
+class ScheduledState(NamedTuple):
+    """State of `scheduled`: the steps done, and the schedule as float32 scalars."""
+
+    count: jax.Array
+    schedule: Schedule
+
+
+def schedule_of(config: OptimizerConfig, group: str | None = None) -> Schedule:
+    """The schedule of one group or (None) without a multiplier."""
     factor = 1.0 if group is None else config.group_multipliers.get(group, 1.0)
-    peak, end = config.learning_rate * factor, config.end_lr * factor
     warmup = config.total_steps // 20 if config.warmup_steps is None else config.warmup_steps
-    cosine = optax.cosine_decay_schedule(peak, config.total_steps - warmup, alpha=end / peak)
-    if warmup == 0:
-        return cosine
-    ramp = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
-    return optax.join_schedules([ramp, cosine], [warmup])
+    peak, end = config.learning_rate * factor, config.end_lr * factor
+    return Schedule(peak, end, warmup, config.total_steps)
+
+
+def scheduled(schedule: Schedule) -> optax.GradientTransformation:
+    """Multiplies updates by the rate of a schedule that the state holds."""
+
+    def init(params: Any) -> ScheduledState:
+        del params
+        numbers = Schedule(*(jnp.asarray(number, jnp.float32) for number in schedule))
+        return ScheduledState(jnp.zeros((), jnp.int32), numbers)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ScheduledState]:
+        del params
+        rate = state.schedule.rate(state.count)
+        scaled = jax.tree.map(lambda leaf: rate.astype(leaf.dtype) * leaf, updates)
+        return scaled, ScheduledState(state.count + 1, state.schedule)
+
+    return optax.GradientTransformation(init, update)
 
 
 def decay_mask(params: Params) -> PyTree[bool]:
@@ -141,26 +185,27 @@ def hidden_matrices(params: Params) -> PyTree:
 def group_transforms(config: OptimizerConfig) -> dict[Hashable, optax.GradientTransformation]:
     """The rule of every group that can train, with its own learning rate."""
     return {
-        group: _rule(config, learning_rate_schedule(config, group)) for group in TRAINABLE_GROUPS
+        group: optax.chain(_rule(config), scheduled(schedule_of(config, group)))
+        for group in TRAINABLE_GROUPS
     }
 
 
-def _rule(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+def _rule(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The rule with the rate 1."""
     if config.rule == "muon":
         return optax.contrib.muon(
-            schedule,
+            1.0,
             weight_decay=config.weight_decay,
             weight_decay_mask=decay_mask,
             adam_b1=config.b1,
             adam_b2=config.b2,
             adam_weight_decay=config.weight_decay,
-            adam_learning_rate=schedule,
             consistent_rms=0.2,
             # A callable is allowed, but the annotation of optax expands to arrays only.
             muon_weight_dimension_numbers=cast(Any, hidden_matrices),
         )
     return optax.adamw(
-        schedule,
+        1.0,
         b1=config.b1,
         b2=config.b2,
         eps=config.eps,

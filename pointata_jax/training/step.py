@@ -26,7 +26,7 @@ Batch = Mapping[str, jax.Array | np.ndarray]
 Metrics = dict[str, jax.Array]
 """Scalars by name."""
 
-OWN_METRICS = ("loss", "grad_norm", "finite", "learning_rate")
+OWN_METRICS = ("loss", "grad_norm", "finite")
 """Names that the step itself adds to the metrics of the loss function."""
 
 Outputs = TypeVar("Outputs")
@@ -118,7 +118,6 @@ def train_step(
     frozen: Params,
     batch: Batch,
     key: jax.Array,
-    schedule: optax.Schedule | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step, not compiled; see `make_train_step`."""
 
@@ -156,10 +155,7 @@ def train_step(
     # a checkpoint that is written in between must not hold NaN.
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, state)
-    metrics = {**metrics, "loss": loss, "grad_norm": norm, "finite": finite}
-    if schedule is not None:
-        metrics["learning_rate"] = schedule(state.step)
-    return new, metrics
+    return new, {**metrics, "loss": loss, "grad_norm": norm, "finite": finite}
 
 
 def make_train_step(
@@ -167,7 +163,6 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     mesh: Mesh | None = None,
-    schedule: optax.Schedule | None = None,
     donate: bool = True,
 ) -> TrainStep:
     """Compiles `step(state, frozen, batch, key) -> (state, metrics)`.
@@ -178,7 +173,6 @@ def make_train_step(
       optimizer: for the trainable tree.
       mesh: 1-D `data` mesh; the state is replicated and the batch split along its first axis.
         None: everything on the default device.
-      schedule: learning rate by step, only to be logged.
       donate: reuse the buffers of `state` (and of nothing else) for the result.
 
     Returns:
@@ -188,7 +182,7 @@ def make_train_step(
     """
 
     def step(state, frozen, batch, key):
-        return train_step(loss_fn, optimizer, state, frozen, batch, key, schedule)
+        return train_step(loss_fn, optimizer, state, frozen, batch, key)
 
     donated = (0,) if donate else ()
     if mesh is None:
