@@ -41,10 +41,10 @@ class Args(command_line.TaskFlags):
 def main(args: Args) -> None:
     """Runs stage 2 (and stage 1 where it is missing) and prints the result."""
     from experiments import runs
+    from experiments.outcome import outcome
     from pointata_jax.errors import InputError
     from pointata_jax.models import architectures
     from pointata_jax.models.point_mae import random_backbone
-    from pointata_jax.models.summary import summary
     from pointata_jax.stages.adapt import Start, adapt
     from pointata_jax.stages.config import WITH_STAGE_1
     from pointata_jax.stages.task_data import (
@@ -57,7 +57,7 @@ def main(args: Args) -> None:
     )
     from pointata_jax.training import sharding
     from pointata_jax.training.partition import P4TRANSFORMER, tuning_rules
-    from pointata_jax.training.run_folder import RunFolder, load_adapter, readable
+    from pointata_jax.training.run_folder import RunFolder, load_adapter
 
     if args.model not in architectures.ARCHITECTURES:
         known = ", ".join(architectures.ARCHITECTURES)
@@ -107,8 +107,6 @@ def main(args: Args) -> None:
         resume=args.resume,
         videos=data.digests | ({"test": test.digests} if test is not None else {}),
     )
-    if isinstance(model, architectures.PointATAConfig):
-        runs.say(summary(model))
     embedder = None
     if tuning in WITH_STAGE_1:
         # Stage 1 always needs held-out videos to stop by, also with --novalidation.
@@ -132,7 +130,7 @@ def main(args: Args) -> None:
         resume=args.resume,
         measure_memory=args.measure_memory,
     )
-    print(readable(result))
+    print("\n".join(outcome(result, run.path, None)))
 
 
 if __name__ == "__main__":

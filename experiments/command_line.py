@@ -14,6 +14,7 @@ from typing import Any
 from absl import app, flags
 from etils import eapp
 
+from experiments.flag_help import help_text
 from pointata_jax.errors import InputError
 from pointata_jax.training.host_memory import keep_freed_memory
 
@@ -55,6 +56,10 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
     """
 
     def parse(argv: list[str]) -> Any:
+        if {"--help", "-h"} & set(argv[1:]):
+            about = sys.modules["__main__"].__doc__ or arguments.__doc__ or ""
+            print(help_text(arguments, about))
+            sys.exit(0)
         argv = _joined_settings(argv)
         rest = [a for a in argv[1:] if not a.startswith("-")]
         if rest:
@@ -65,7 +70,7 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
             _stop(f"{error}; see --help.")
 
     def guarded(args: Any) -> None:
-        for name in ("absl", "jax._src.xla_bridge"):  # it lists absent devices
+        for name in ("absl", "jax._src.xla_bridge", "matplotlib"):  # They report what is absent.
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.formatwarning = _plain_warning
         keep_freed_memory()

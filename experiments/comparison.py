@@ -12,10 +12,8 @@ from typing import Any
 
 from experiments import runs
 from experiments.grids import Row
+from pointata_jax.stages.adapt import SHOWN_SCORES
 from pointata_jax.training.run_folder import RunFolder, write_text
-
-SCORES = ("video_accuracy", "window_accuracy", "frame_accuracy", "f1@50", "mean_iou")
-"""Test scores of a table, those that the runs have."""
 
 Table = list[dict[str, Any]]
 
@@ -52,7 +50,7 @@ def collect(workdir: Path, rows: Sequence[Row], seeds: int) -> Table:
         for name in ("num_videos", "num_windows", "num_frames", "num_points"):
             if tests and name in tests[0]:
                 entry[f"test_{name.removeprefix('num_')}"] = tests[0][name]
-        for score in SCORES:
+        for score in SHOWN_SCORES:
             values = [test[score] for test in tests if test.get(score) is not None]
             if values:
                 entry[score] = statistics.fmean(values)
@@ -133,7 +131,7 @@ def draw(workdir: Path, grid: str, table: Table) -> list[Path]:
         return []
     from pointata_jax.viz import comparison as figures
 
-    score = next((name for name in SCORES if any(name in entry for entry in table)), None)
+    score = next((name for name in SHOWN_SCORES if any(name in entry for entry in table)), None)
     scored = [entry for entry in table if score in entry]
     if score is None:
         return []

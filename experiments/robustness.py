@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.comparison import SCORES, Table
+from experiments.comparison import Table
 from experiments.grids import Row
 from pointata_jax.data.perturbations import PERTURBATIONS
 from pointata_jax.errors import InputError
+from pointata_jax.stages.adapt import SHOWN_SCORES
 
 
 def evaluate(
@@ -35,7 +36,7 @@ def evaluate(
         if not found:
             continue
         unchanged = found[0]["none"]
-        score = next(name for name in SCORES if name in unchanged)
+        score = next(name for name in SHOWN_SCORES if name in unchanged)
         entry = {
             "row": row.name,
             "arm": row.arm,

@@ -6,10 +6,12 @@ import contextlib
 import errno
 import hashlib
 import importlib
+import io
 import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from pointata_jax.datasets.records import (
     remove_records,
 )
 from pointata_jax.errors import InputError
+from pointata_jax.progress import show
 
 DATASETS = (
     "synthetic_actions",
@@ -208,8 +211,13 @@ def _prepare(builder: Any, data_dir: Path | None, cache: Path) -> None:
     config = tfds.download.DownloadConfig(
         manual_dir=None if data_dir is None else str(data_dir), try_download_gcs=False
     )
+    show(f"preparing {builder.name} in {records} (only once)")
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()  # In a file, each of its states is a line.
     try:
-        builder.download_and_prepare(download_dir=cache / "downloads", download_config=config)
+        # tfds announces sizes that it does not know on standard output, which is for results.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_dir=cache / "downloads", download_config=config)
     except OSError:
         # Another process may have finished the same folder first; its records are the same.
         if not is_whole(records):

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import resource
 import sys
+import time
+from collections.abc import Mapping
 from typing import Any, cast
 
 import jax
 import numpy as np
 
 from pointata_jax.data.clips import ClipConfig
+from pointata_jax.data.pipeline import ClipSource
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 from pointata_jax.models.architectures import VideoModelConfig, build
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
+from pointata_jax.progress import show, track
 from pointata_jax.stages.cached_features import FeatureBatches, FromLevels, cache_features
 from pointata_jax.stages.config import AdaptSettings
 from pointata_jax.stages.task_data import TaskData, evaluation_batches
@@ -45,6 +49,9 @@ from pointata_jax.training.step import (
     make_eval_step,
     make_train_step,
 )
+
+SHOWN_SCORES = ("video_accuracy", "window_accuracy", "frame_accuracy", "f1@50", "mean_iou")
+"""Scores that tell a person how a run does, of those that its kind of label has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +141,7 @@ def adapt(
     Returns:
       The content of `result.json`.
     """
+    begun = time.monotonic()
     model = build(config)
     variables = initial_variables(config, start, data.clip, seed)
     model_state = {name: tree for name, tree in variables.items() if name != "params"}
@@ -184,8 +192,14 @@ def adapt(
     else:
         batches = data.train_batches(settings.batch_size, seed)
     frozen = sharding.replicate(frozen, mesh)
+    parts = {name: count_parameters(tree) for name, tree in trainable.items()}
+    total = count_parameters(variables["params"])
+    listed = ", ".join(f"{name} {count:,}" for name, count in _joined(parts).items())
+    show(f"{start.tuning} trains {sum(parts.values()):,} of {total:,} parameters: {listed}.")
 
     def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
+        windows = ClipSource(videos, data.clip, training=False).num_windows
+
         def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
             logits = np.asarray(forward(state, frozen, batch["points"]))
             # Every host gets the logits of the global batch, in which its own rows are one block.
@@ -193,7 +207,11 @@ def adapt(
 
         return SCORES[config.kind](
             predict,
-            evaluation_batches(videos, data.clip, settings.batch_size),
+            track(
+                evaluation_batches(videos, data.clip, settings.batch_size),
+                -(-windows // settings.batch_size),
+                f"scoring {videos.name}",
+            ),
             videos.label_names,
             data.train.present_labels,
         )
@@ -202,7 +220,11 @@ def adapt(
     if (validation := data.validation) is not None:
         hooks.append(
             Evaluate(
-                lambda state: scores(state, validation), settings.eval_every, metric=score, run=run
+                lambda state: scores(state, validation),
+                settings.eval_every,
+                metric=score,
+                run=run,
+                shown=SHOWN_SCORES,
             )
         )
     step = make_train_step(
@@ -243,7 +265,6 @@ def adapt(
     log = [row for row in run.read_log() if row.get("kind") == "train"]
     rates = [row["steps_per_second"] for row in log if row.get("steps_per_second")]
     backbone_size = count_parameters(start.backbone["params"])
-    parts = {name: count_parameters(tree) for name, tree in trainable.items()}
     result: dict[str, Any] = {
         "tuning": start.tuning,
         "stage_1": start.embedder is not None,
@@ -267,7 +288,7 @@ def adapt(
         "parameters": {
             "trainable": sum(parts.values()),
             "trainable_without_head": sum(parts.values()) - parts.get("head", 0),
-            "total": count_parameters(variables["params"]),
+            "total": total,
             "backbone": backbone_size,
         },
         "optimizer_state_bytes": sum(x.nbytes for x in jax.tree.leaves(fitted.state.opt_state)),
@@ -280,8 +301,19 @@ def adapt(
         compiled = cast(Any, step).lower(state, frozen, example, key).compile()
         result["step_temporary_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     if test is not None:
+        show(f"scoring {len(test)} test videos")
         result["test"] = scores(state, test)
+    result["seconds"] = time.monotonic() - begun
     return run.write_result(result, seed=seed)
+
+
+def _joined(parts: Mapping[str, int]) -> dict[str, int]:
+    """Numbers by kind of part: those of pva_0, pva_1, … are one."""
+    joined: dict[str, int] = {}
+    for name, count in parts.items():
+        kind = name.split("_")[0]
+        joined[kind] = joined.get(kind, 0) + count
+    return joined
 
 
 def _peak_memory_mb() -> float:

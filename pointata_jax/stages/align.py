@@ -385,7 +385,14 @@ def _train(
             settings.steps,
             [
                 Log(min(5, settings.report_every), run, schedule_of(optimizer_config)),
-                Evaluate(evaluate, settings.report_every, metric="score", first=True, run=run),
+                Evaluate(
+                    evaluate,
+                    settings.report_every,
+                    metric="score",
+                    first=True,
+                    run=run,
+                    shown=("otdd", "gap", "label_fit"),
+                ),
                 Checkpoint(checkpoints, resume=resume),
                 Stop(rule.reason),
             ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pointata_jax.errors import InputError
+from pointata_jax.progress import show
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.loop import Hook, Row, Training
 from pointata_jax.training.optimizer import Schedule
@@ -30,7 +31,8 @@ log = logging.getLogger(__name__)
 class Log(Hook):
     """Writes the means of the metrics to the log of the run, and shows the progress.
 
-    On a terminal the progress is a bar, elsewhere a line every few seconds.
+    On a terminal the progress is a bar. Elsewhere it is a line for every tenth of the steps, and
+    for every minute where that takes longer.
 
     Args:
       every: steps between lines; each line holds the means of its steps.
@@ -39,7 +41,7 @@ class Log(Hook):
     """
 
     key = "interval"
-    SECONDS_BETWEEN_LINES = 10.0
+    LEAST_SECONDS, MOST_SECONDS = 10.0, 60.0  # between lines without a terminal
 
     def __init__(
         self, every: int = 10, run: RunFolder | None = None, schedule: Schedule | None = None
@@ -53,7 +55,7 @@ class Log(Hook):
         self._bar: tqdm | None = None
         # Step and time of the first line, so that compilation does not count in the speed.
         self._first_line: tuple[int, float] | None = None
-        self._shown_at = 0.0
+        self._shown_at = (0, 0.0)  # step and time
 
     def start(self, training: Training) -> None:
         """Drops lines after the step that the run resumes from, and opens the progress bar."""
@@ -65,7 +67,7 @@ class Log(Hook):
             self._bar = tqdm(
                 total=training.num_steps, initial=training.step, unit="step", dynamic_ncols=True
             )
-        _show("compiling the step; the first one takes longest")
+        show("compiling the step; the first one takes longest")
 
     def due(self, training: Training) -> bool:
         """Every `every` steps, and at the end."""
@@ -89,7 +91,10 @@ class Log(Hook):
         rate = self._steps_per_second(training.step)
         if self._run is not None:
             self._run.log({"kind": "train", **line, "steps_per_second": rate})
-        self._show_progress(training, line["loss"], rate)
+        text = f"loss {line['loss']:.4g}"
+        if "accuracy" in means:
+            text += f", training accuracy {means['accuracy']:.1f} %"
+        self._show_progress(training, text, rate)
 
     def end(self) -> None:
         """Closes the progress bar."""
@@ -112,18 +117,25 @@ class Log(Hook):
         first, then = self._first_line
         return (step - first) / max(now - then, 1e-9)
 
-    def _show_progress(self, training: Training, loss: float, rate: float | None) -> None:
+    def _show_progress(self, training: Training, text: str, rate: float | None) -> None:
         step, total = training.step, training.num_steps
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
             return
+        shown, then = self._shown_at
         now = time.monotonic()
-        if now - self._shown_at < self.SECONDS_BETWEEN_LINES and not training.at_end:
+        waited = now - then
+        tenth = step * 10 // total > shown * 10 // total
+        due = waited >= (self.LEAST_SECONDS if tenth else self.MOST_SECONDS)
+        if not (due or training.at_end):
             return
-        self._shown_at = now
-        pace = f"  {rate:.2f} steps/s  {(total - step) / rate / 60:.1f} min left" if rate else ""
-        _show(f"step {step}/{total}  loss {loss:.4g}{pace}")
+        self._shown_at = (step, now)
+        pace = ""
+        if rate:
+            left = "" if training.at_end else f", {(total - step) / rate / 60:.1f} min left"
+            pace = f"  ({rate:.2f} steps/s{left})"
+        show(f"step {step}/{total}  {text}{pace}")
 
 
 class Evaluate(Hook):
@@ -136,6 +148,7 @@ class Evaluate(Hook):
       mode: whether more ("max") or less ("min") of it is better.
       first: evaluate before the first step as well.
       run: where to log; None: nowhere.
+      shown: names of the numbers to show, where an evaluation has them; empty for all.
     """
 
     def __init__(
@@ -147,6 +160,7 @@ class Evaluate(Hook):
         mode: Literal["max", "min"] = "max",
         first: bool = False,
         run: RunFolder | None = None,
+        shown: Sequence[str] = (),
     ):
         _check_steps("eval_every", every)
         if mode not in ("max", "min"):
@@ -157,6 +171,7 @@ class Evaluate(Hook):
         self._sign = 1.0 if mode == "max" else -1.0
         self._first = first
         self._run = run
+        self._shown = shown
 
     def start(self, training: Training) -> None:
         """Scores the evaluations from before a resume; evaluates the initial state if asked to."""
@@ -182,8 +197,16 @@ class Evaluate(Hook):
         training.history.append(row)
         if self._run is not None:
             self._run.log({"kind": "eval", **row, **scores})
-        _show(f"step {training.step}: {_readable(numbers)}")
         self._score(training, row)
+        shown = {name: numbers[name] for name in self._shown or numbers if name in numbers}
+        show(f"step {training.step}: {_readable(shown)}{self._best(training)}")
+
+    def _best(self, training: Training) -> str:
+        """Which step is the best so far, where that is another one."""
+        best = max(training.scores, key=lambda step: training.scores[step], default=training.step)
+        if best == training.step:
+            return ""
+        return f" (best so far: {self._sign * training.scores[best]:.4g} at step {best})"
 
     def _score(self, training: Training, row: Row) -> None:
         if self._metric is None:
@@ -321,14 +344,7 @@ def _check_steps(name: str, value: int | None) -> None:
 
 def _readable(numbers: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in numbers.items()
         if isinstance(value, int | float)
     )
-
-
-def _show(text: str) -> None:
-    """A line for the person at the terminal; it does not disturb a progress bar."""
-    if jax.process_index() == 0:
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
