@@ -48,21 +48,27 @@ class TaskFlags:
     set: str = ""  # any setting of the task, as in --set model.radius=0.15; may be repeated
 
 
-def run(main: Callable[[Any], None], arguments: type) -> None:
+def run(main: Callable[..., None], arguments: type, *, positional: bool = False) -> None:
     """Parses the flags of the dataclass `arguments` and calls `main` with an instance.
+
+    With `positional`, arguments without dashes follow it; otherwise they are refused.
 
     Bad flags, every `InputError` and files or folders that the system refuses end with one sentence
     on stderr and exit status 2.
     """
+    others: list[str] = []
 
     def parse(argv: list[str]) -> Any:
         if {"--help", "-h"} & set(argv[1:]):
             about = sys.modules["__main__"].__doc__ or arguments.__doc__ or ""
-            print(help_text(arguments, about))
+            print(help_text(arguments, about, positional=positional))
             sys.exit(0)
         argv = _joined_settings(argv)
         rest = [a for a in argv[1:] if not a.startswith("-")]
-        if rest:
+        if positional:
+            others.extend(rest)
+            argv = [argv[0], *(a for a in argv[1:] if a.startswith("-"))]
+        elif rest:
             _stop(f"unexpected argument {rest[0]!r}: flags are written --name=value; see --help.")
         try:
             return eapp.make_flags_parser(arguments)(argv)
@@ -75,7 +81,7 @@ def run(main: Callable[[Any], None], arguments: type) -> None:
         warnings.formatwarning = _plain_warning
         keep_freed_memory()
         try:
-            main(args)
+            main(args, *others)
         except InputError as error:
             _stop(str(error))
         except OSError as error:

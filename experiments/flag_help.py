@@ -13,7 +13,7 @@ GROUPS = {
         "task", "data_dir", "cache_dir", "download", "variant", "protocol", "partial", "shapes",
         "frames", "points", "merge", "channels", "hold_out", "validation", "videos_per_class",
         "label_fraction", "split", "order", "perturbation", "per_class", "except_classes",
-        "columns", "topic", "scale", "up_axis", "read",
+        "columns", "topic", "scale", "up_axis",
     ),
     "model": ("model", "preset", "backbone", "backbones", "source_bank", "tuning",
               "embedder_init"),
@@ -21,8 +21,10 @@ GROUPS = {
         "steps", "batch_size", "learning_rate", "eval_every", "class_weights", "objective",
         "optimizer", "weight_decay", "cache_features", "seed", "seeds", "set",
     ),
-    "run": ("workdir", "run", "output", "html", "resume", "test", "report", "tensorboard", "wandb",
-            "measure_memory", "distributed"),
+    "run": (
+        "run", "workdir", "output", "html", "clouds", "resume", "test", "report", "tensorboard",
+        "wandb", "measure_memory", "distributed",
+    ),
 }  # fmt: skip
 """Flags by group, in their order. Flags that no group names come first."""
 
@@ -30,18 +32,20 @@ _WIDTH = 100
 _COLUMN = 26
 
 
-def help_text(arguments: type, about: str) -> str:
+def help_text(arguments: type, about: str, *, positional: bool = False) -> str:
     """What --help prints.
 
     Args:
       arguments: the dataclass of the flags. The comment above or beside a field explains it.
       about: what the command does, printed above the flags.
+      positional: whether it takes arguments without dashes.
     """
     fields = {field.name: field for field in dataclasses.fields(arguments)}
     grouped = {name for names in GROUPS.values() for name in names}
     parts = {"": [name for name in fields if name not in grouped]}
     parts |= {group: [n for n in names if n in fields] for group, names in GROUPS.items()}
-    lines = [f"usage: {_program()} [--flag=value ...]", "", about.strip()]
+    usage = f"usage: {_program()} [--flag=value ...]{' INPUT ...' if positional else ''}"
+    lines = [usage, "", about.strip()]
     types = typing.get_type_hints(arguments)
     for group, names in parts.items():
         if names:

@@ -19,6 +19,7 @@ from pointata_jax.data.clips import (
     make_clip,
     window_starts,
 )
+from pointata_jax.data.recordings import Recording
 from pointata_jax.data.schema import COORDINATES, Kind, make_example
 from pointata_jax.data.sensor_frames import read_frames
 from pointata_jax.errors import InputError
@@ -84,29 +85,138 @@ class Predictor:
           InputError: too few frames, an empty frame, wrong columns, NaN or infinite coordinates,
             or frames that are no arrays of numbers.
         """
-        clip, kind = self.task.clip, cast(Kind, self.model.kind)
+        (result,) = self.predict_many([frames], seed=seed)
+        if isinstance(result, InputError):
+            raise result
+        return result
+
+    def predict_many(
+        self, videos: Iterable[Iterable[Any]], *, seed: int = 0
+    ) -> Iterator[dict[str, Any] | InputError]:
+        """Classes of videos, one after the other.
+
+        Where a video has one class, windows of several videos share a batch. A video is read when
+        it is its turn.
+
+        Args:
+          videos: for each the frames, as in `predict`.
+          seed: of the sampled points.
+
+        Yields:
+          For each video in turn what `predict` returns, or the error that it would raise.
+        """
+        if self.model.kind != "clip":
+            for frames in videos:
+                try:
+                    result = self._label_parts(*self._read_windows(frames), seed)
+                except InputError as error:
+                    result = error
+                yield result
+            return
+        waiting: list[np.ndarray] = []  # Clips that are not in a batch yet.
+        unfinished: list[_Sum | InputError] = []  # Videos that were not yielded, in order.
+
+        def score(count: int) -> None:
+            probabilities = softmax(in_batches(self.logits, np.stack(waiting[:count]), _BATCH))
+            del waiting[:count]
+            for row in probabilities:
+                next(s for s in unfinished if isinstance(s, _Sum) and not s.complete).add(row)
+
+        def finished() -> Iterator[dict[str, Any] | InputError]:
+            while unfinished and (isinstance(unfinished[0], InputError) or unfinished[0].complete):
+                first = unfinished.pop(0)
+                yield first if isinstance(first, InputError) else self._named(first)
+
+        for frames in videos:
+            try:
+                points, offsets, starts = self._read_windows(frames)
+            except InputError as error:
+                unfinished.append(error)
+            else:
+                unfinished.append(_Sum(len(starts)))
+                indices = np.arange(len(points), dtype=np.int32)
+                for start in starts:
+                    waiting.append(self._cut(points, offsets, indices, int(start), seed)[0])
+                    if len(waiting) == _BATCH:
+                        score(_BATCH)
+            yield from finished()
+        if waiting:
+            score(len(waiting))
+        yield from finished()
+
+    def frames_of(self, recording: Recording) -> Iterator[np.ndarray]:
+        """The frames of a sensor recording with the columns of this run, for `predict`.
+
+        Columns that the model does not read are zero where the recording lacks them.
+
+        Raises:
+          InputError: the recording lacks a column that the model reads.
+        """
+        have = recording.columns
+        used = (*COORDINATES, *self.task.clip.channels)
+        missing = [name for name in used if name not in have]
+        if missing:
+            raise InputError(
+                f"{recording.path} has the columns {', '.join(have)} and lacks "
+                f"{', '.join(missing)}, which this run reads."
+            )
+        present = [(place, have.index(n)) for place, n in enumerate(self.columns) if n in have]
+        ours, theirs = (list(part) for part in zip(*present, strict=True))
+        for values in recording.frames:
+            chosen = np.zeros((len(values), len(self.columns)), values.dtype)
+            chosen[:, ours] = values[:, theirs]
+            yield chosen
+
+    def _read_windows(self, frames: Iterable[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points and offsets of a video (`_read`), and the first frames of its windows."""
         points, offsets = self._read(frames)
-        num_frames = len(offsets) - 1
-        starts = window_starts(num_frames, clip, clip.eval_stride, kind)
+        clip, kind = self.task.clip, cast(Kind, self.model.kind)
+        starts = window_starts(len(offsets) - 1, clip, clip.eval_stride, kind)
         if not len(starts):
             raise InputError(
-                f"the video has {num_frames} frames, a window of this task {clip.window}: give "
-                "more frames."
+                f"the video has {len(offsets) - 1} frames, a window of this task {clip.window}: "
+                "give more frames."
             )
+        return points, offsets, starts
+
+    def _named(self, total: _Sum) -> dict[str, Any]:
+        mean = total.values / total.wanted
+        named = dict(zip(self.class_names, mean.tolist(), strict=True))
+        label = self.class_names[int(mean.argmax())]
+        return {"windows": total.wanted, "label": label, "probabilities": named}
+
+    def _label_parts(
+        self, points: np.ndarray, offsets: np.ndarray, starts: np.ndarray, seed: int
+    ) -> dict[str, Any]:
+        """Labels of the frames or points of one video."""
         result: dict[str, Any] = {"windows": len(starts)}
         batches = self._batches(points, offsets, starts, seed)
-        if kind == "clip":
-            mean = np.concatenate([probabilities for *_, probabilities in batches]).mean(0)
-            named = dict(zip(self.class_names, mean.tolist(), strict=True))
-            return result | {"label": self.class_names[int(mean.argmax())], "probabilities": named}
-        if kind == "frame":
-            mean = _Mean(len(self.class_names))
-            for _, used, _, probabilities in batches:
-                mean.add(used, probabilities)
-            means = mean.take(num_frames)
-            labels = [self.class_names[i] for i in means.argmax(1)]
-            return result | {"frame_labels": labels, "frame_probabilities": means}
-        return result | {"point_labels": self._point_labels(points, offsets, batches)}
+        if self.model.kind == "point":
+            return result | {"point_labels": self._point_labels(points, offsets, batches)}
+        mean = _Mean(len(self.class_names))
+        for _, used, _, probabilities in batches:
+            mean.add(used, probabilities)
+        means = mean.take(len(offsets) - 1)
+        labels = [self.class_names[i] for i in means.argmax(1)]
+        return result | {"frame_labels": labels, "frame_probabilities": means}
+
+    def _cut(
+        self, points: np.ndarray, offsets: np.ndarray, indices: np.ndarray, start: int, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The clip of a window, and the indices `[T, N]` of its points, drawn from `indices`."""
+        clip = self.task.clip
+        return make_clip(
+            points,
+            offsets,
+            start,
+            clip,
+            channel_positions(self.columns, clip),
+            evaluation_rng(start, seed),
+            augment=False,
+            # Given as labels of points, indices come back for the points that were sampled.
+            labels=indices,
+            kind="point",
+        )
 
     def _batches(
         self, points: np.ndarray, offsets: np.ndarray, starts: np.ndarray, seed: int
@@ -117,25 +227,10 @@ class Predictor:
         each frame of the clips, `sampled` `[b, T, N]` the indices of their points.
         """
         clip = self.task.clip
-        columns = channel_positions(self.columns, clip)
-        # Given as labels of points, indices come back for the points that were sampled.
         indices = np.arange(len(points), dtype=np.int32)
         for first in range(0, len(starts), _BATCH):
             batch = [int(start) for start in starts[first : first + _BATCH]]
-            cut = [
-                make_clip(
-                    points,
-                    offsets,
-                    start,
-                    clip,
-                    columns,
-                    evaluation_rng(start, seed),
-                    augment=False,
-                    labels=indices,
-                    kind="point",
-                )
-                for start in batch
-            ]
+            cut = [self._cut(points, offsets, indices, start, seed) for start in batch]
             clips, sampled = (np.stack(part) for part in zip(*cut, strict=True))
             frames = np.stack([clip_frames(len(offsets) - 1, s, clip)[:, 0] for s in batch])
             last = first + _BATCH >= len(starts)
@@ -169,6 +264,29 @@ class Predictor:
             arrays, video_id="given", subject="", labels=0, num_classes=len(self.class_names)
         )
         return video["points"], np.concatenate([[0], np.cumsum(video["frame_sizes"])])
+
+
+class _Sum:
+    """Sum of the probabilities of a known number of windows.
+
+    Args:
+      wanted: how many windows the video has.
+    """
+
+    def __init__(self, wanted: int):
+        self.wanted = wanted
+        self.values: Any = 0.0
+        self._count = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all windows were added."""
+        return self._count == self.wanted
+
+    def add(self, probabilities: np.ndarray) -> None:
+        """Adds the probabilities `[K]` of the next window."""
+        self.values = self.values + probabilities
+        self._count += 1
 
 
 class _Mean:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pointata_jax.data.clips import ClipConfig, clip_frames, evaluation_rng, make_clip
+from pointata_jax.errors import InputError
 from pointata_jax.metrics.classification import softmax
 from pointata_jax.serving.predictor import Predictor
 from pointata_jax.stages.config import TaskConfig
@@ -122,3 +123,25 @@ def test_a_body_anywhere_on_a_map_gets_the_same_answer():
     )
     for name, value in here.items():
         assert there[name] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["clip", "frame"])
+def test_many_videos_share_batches_and_a_bad_one_stops_nobody(kind):
+    model = predictor(kind)
+    # 1, 34 and 7 windows, so that batches of 16 end within videos.
+    videos = [video(4, seed=1), [], video(105, seed=2), video(2), video(22, seed=3)]
+    results = list(model.predict_many(iter(videos)))
+    # Frames of a video shorter than a window are labeled; a class of it is not guessed.
+    bad = [0, 1, 0, 1 if kind == "clip" else 0, 0]
+    assert [isinstance(result, InputError) for result in results] == bad
+    for frames, result in zip(videos, results, strict=True):
+        if not isinstance(result, InputError):
+            alone = model.predict(frames)
+            assert result["windows"] == alone["windows"]
+            for name, values in alone.items():
+                if name.endswith("probabilities"):
+                    np.testing.assert_allclose(
+                        *(list(v.values()) if kind == "clip" else v for v in (result[name], values))
+                    )
+                else:
+                    assert result[name] == values
