@@ -33,6 +33,9 @@ class Args(command_line.TaskFlags):
     validation: bool = True  # hold videos out of training; off: train on all, keep the last step
     cache_features: bool = False  # with --tuning=side: compute the frozen tokens once
     test: bool = True  # read the test split at the end; off while choosing settings
+    report: bool = True  # write report.html, a page about the run
+    tensorboard: bool = False  # also log to <workdir>/tensorboard
+    wandb: bool = False  # also log to Weights & Biases
     measure_memory: bool = False  # note the temporary memory of a step; compiles it twice
     resume: bool = False  # continue the run in workdir
     distributed: bool = False  # join a multi-host run (jax.distributed)
@@ -40,11 +43,12 @@ class Args(command_line.TaskFlags):
 
 def main(args: Args) -> None:
     """Runs stage 2 (and stage 1 where it is missing) and prints the result."""
-    from experiments import runs
+    from experiments import report, runs
     from experiments.outcome import outcome
     from pointata_jax.errors import InputError
     from pointata_jax.models import architectures
     from pointata_jax.models.point_mae import random_backbone
+    from pointata_jax.progress import is_first_process
     from pointata_jax.stages.adapt import Start, adapt
     from pointata_jax.stages.config import WITH_STAGE_1
     from pointata_jax.stages.task_data import (
@@ -55,7 +59,7 @@ def main(args: Args) -> None:
         look_ahead,
         splits,
     )
-    from pointata_jax.training import sharding
+    from pointata_jax.training import sharding, trackers
     from pointata_jax.training.partition import P4TRANSFORMER, tuning_rules
     from pointata_jax.training.run_folder import RunFolder, load_adapter
 
@@ -107,6 +111,12 @@ def main(args: Args) -> None:
         resume=args.resume,
         videos=data.digests | ({"test": test.digests} if test is not None else {}),
     )
+    if is_first_process():
+        if args.tensorboard:
+            last = max((row.get("step", 0) for row in run.read_log()), default=0)
+            run.trackers.append(trackers.tensorboard(run.path / "tensorboard", last))
+        if args.wandb:
+            run.trackers.append(trackers.wandb(run.path, run.settings))
     embedder = None
     if tuning in WITH_STAGE_1:
         # Stage 1 always needs held-out videos to stop by, also with --novalidation.
@@ -130,7 +140,13 @@ def main(args: Args) -> None:
         resume=args.resume,
         measure_memory=args.measure_memory,
     )
-    print("\n".join(outcome(result, run.path, None)))
+    page = None
+    if args.report:
+        try:
+            page = report.write(run, test, place)
+        except InputError as error:  # What was trained and measured is there without it.
+            runs.say(f"no report: {error}")
+    print("\n".join(outcome(result, run.path, page)))
 
 
 if __name__ == "__main__":

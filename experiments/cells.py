@@ -59,7 +59,7 @@ def train(workdir: Path, name: str, flags: Sequence[str]) -> str:
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(record, {**known, name: shown})
     command = [sys.executable, "-m", "experiments.adapt", *flags, f"--workdir={folder}"]
-    command += ["--measure_memory"] + (["--resume"] if folder.exists() else [])
+    command += ["--measure_memory", "--noreport"] + (["--resume"] if folder.exists() else [])
     (workdir / "logs").mkdir(exist_ok=True)
     log = workdir / "logs" / f"{name}.txt"
     with open(log, "a", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import app, flags
@@ -48,10 +48,17 @@ class TaskFlags:
     set: str = ""  # any setting of the task, as in --set model.radius=0.15; may be repeated
 
 
-def run(main: Callable[..., None], arguments: type, *, positional: bool = False) -> None:
+def run(
+    main: Callable[..., None],
+    arguments: type,
+    *,
+    positional: bool = False,
+    aliases: Mapping[str, str] | None = None,
+) -> None:
     """Parses the flags of the dataclass `arguments` and calls `main` with an instance.
 
-    With `positional`, arguments without dashes follow it; otherwise they are refused.
+    With `positional`, arguments without dashes follow it; otherwise they are refused. `aliases` are
+    fields by the name of a flag that is no name in Python.
 
     Bad flags, every `InputError` and files or folders that the system refuses end with one sentence
     on stderr and exit status 2.
@@ -64,6 +71,10 @@ def run(main: Callable[..., None], arguments: type, *, positional: bool = False)
             print(help_text(arguments, about, positional=positional))
             sys.exit(0)
         argv = _joined_settings(argv)
+        for flag, field in (aliases or {}).items():
+            argv = [
+                a.replace(f"--{flag}=", f"--{field}=", 1) if i else a for i, a in enumerate(argv)
+            ]
         rest = [a for a in argv[1:] if not a.startswith("-")]
         if positional:
             others.extend(rest)

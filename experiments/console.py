@@ -26,6 +26,8 @@ SUBCOMMANDS = {
     "predict": "experiments.predict",
     "pretrain": "experiments.pretrain",
     "probe_backbone": "experiments.probe_backbone",
+    "publish": "experiments.publish",
+    "report": "experiments.report",
     "source_bank": "experiments.source_bank",
 }
 """Modules by the name of their subcommand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +35,15 @@ def draw(
     """Draws what the runs with seed 0 show into `<workdir>/figures`; returns the files."""
     if importlib.util.find_spec("matplotlib") is None:
         return []
+    from pointata_jax.viz import comparison as figures
+
     place = DataPlace(data_dir, cache_dir)
     names = [row.name for row in rows if (workdir / f"{row.name}-s0" / "result.json").is_file()]
     drawn = []
     for name in names:
         if (workdir / f"{name}-s0" / "align" / "result.json").is_file():
-            drawn.append(_alignment(workdir, name, place))
+            drawn.append(workdir / "figures" / f"alignment-{name}.png")
+            figures.save(alignment_figure(workdir / f"{name}-s0", place), drawn[-1])
             break
     first = names[0] if names else ""
     if not first:
@@ -53,11 +57,19 @@ def draw(
     return [*drawn, _points(workdir, first, videos)]
 
 
-def _alignment(workdir: Path, name: str, place: DataPlace) -> Path:
-    """Distance by step, and held-out features before and after stage 1 beside the bank's."""
+def alignment_figure(folder: Path, place: DataPlace) -> Any:
+    """Distance by step, and held-out features before and after stage 1 beside the bank's.
+
+    Args:
+      folder: of a run that has a finished stage 1.
+      place: of its data.
+
+    Returns:
+      A matplotlib figure.
+    """
     from pointata_jax.viz import comparison as figures
 
-    run = RunFolder.open(workdir / f"{name}-s0", stage="align")
+    run = RunFolder.open(folder, stage="align")
     task = TaskConfig.from_dict(run.settings["task"])
     result = run.read_result()
     assert result is not None
@@ -81,7 +93,7 @@ def _alignment(workdir: Path, name: str, place: DataPlace) -> Path:
 
     before, unit_labels = features(initial)
     history = [(row["step"], row["otdd"]) for row in result.get("history", ()) if "otdd" in row]
-    figure = figures.plot_alignment(
+    return figures.plot_alignment(
         history or [(0, result["held_out"]["kept"]["otdd"])],
         before,
         features(kept)[0],
@@ -90,9 +102,6 @@ def _alignment(workdir: Path, name: str, place: DataPlace) -> Path:
         after_labels=unit_labels,
         source_labels=np.asarray(bank.labels),
     )
-    path = workdir / "figures" / f"alignment-{name}.png"
-    figures.save(figure, path)
-    return path
 
 
 def _frames(videos: VideoSource, index: int) -> list[np.ndarray]:

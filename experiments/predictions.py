@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from pointata_jax.data.recordings import Recording
-from pointata_jax.data.sensor_files import sensor_library
 from pointata_jax.serving.predictor import Predictor
 from pointata_jax.training.run_folder import write_json, write_text
 
@@ -85,18 +84,20 @@ def write(path: Path, found: Sequence[Prediction], class_names: Sequence[str]) -
 
 def write_clouds(folder: Path, recording: Recording, labels: Sequence[np.ndarray]) -> None:
     """Writes the frames as PLY files with the columns of the recording and a column `class`."""
-    plyfile = sensor_library("plyfile", ".ply")
     folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(labels) - 1))
-    kinds = [(name, "f8" if i < 3 else "f4") for i, name in enumerate(recording.columns)]
-    kinds.append(("class", "u1" if max(map(np.max, labels)) < 256 else "i4"))
+    kinds = [(name, "<f8" if i < 3 else "<f4") for i, name in enumerate(recording.columns)]
+    kinds.append(("class", "<i4"))
+    types = {"<f8": "double", "<f4": "float", "<i4": "int"}
+    properties = "".join(f"property {types[kind]} {name}\n" for name, kind in kinds)
     for index, (values, classes) in enumerate(zip(recording.frames, labels, strict=True)):
         rows = np.empty(len(values), kinds)
         for column, name in enumerate(recording.columns):
             rows[name] = values[:, column]
         rows["class"] = classes
-        element = plyfile.PlyElement.describe(rows, "vertex")
-        plyfile.PlyData([element]).write(folder / f"{index:0{digits}}.ply")
+        head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}"
+        path = folder / f"{index:0{digits}}.ply"
+        path.write_bytes(f"{head}end_header\n".encode("ascii", "replace") + rows.tobytes())
 
 
 def write_page(

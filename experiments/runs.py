@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments import configs
-from experiments.command_line import TaskFlags
+from experiments.command_line import SETTINGS_SEPARATOR, TaskFlags
 from experiments.overrides import override
 from pointata_jax.alignment import SourceBank, load_source_bank
 from pointata_jax.datasets import streaming
+from pointata_jax.datasets.point_videos.suggestions import FILE as SUGGESTED
+from pointata_jax.datasets.point_videos.suggestions import read_suggestions
 from pointata_jax.errors import InputError
 from pointata_jax.file_hash import file_sha256
 from pointata_jax.models.backbone_file import (
@@ -149,6 +151,12 @@ def task_config(
     None; 0 and "" are values.
     """
     config = configs.load(args.task, args.protocol).with_tuning(tuning)
+    if config.dataset == OWN_DATA and args.data_dir:
+        measured = read_suggestions(Path(args.data_dir))
+        lines = [f"{name}={value}" for name, value in measured.items()]
+        if lines:
+            config = override(config, SETTINGS_SEPARATOR.join(lines))
+            say(f"settings of {Path(args.data_dir) / SUGGESTED}: {', '.join(lines)}.")
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 
 def show(text: str) -> None:
     """Writes a line; it does not disturb a progress bar. Only process 0 writes."""
-    if _is_first():
+    if is_first_process():
         tqdm.write(text, file=sys.stderr)
         sys.stderr.flush()
 
@@ -30,7 +30,7 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
       total: how many they are.
       what: is being done, as "scoring the test videos".
     """
-    if _is_first() and sys.stderr.isatty():
+    if is_first_process() and sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, leave=False, dynamic_ncols=True)
         return
     shown = time.monotonic()
@@ -41,7 +41,8 @@ def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         yield item
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
+    """Whether this process writes for all hosts."""
     import jax  # Here, since what prepares data does not need it.
 
     return jax.process_index() == 0

@@ -25,6 +25,7 @@ from pointata_jax.stages.config import AdaptSettings
 from pointata_jax.stages.task_data import TaskData, evaluation_batches
 from pointata_jax.tasks import SCORES
 from pointata_jax.tasks.losses import make_loss
+from pointata_jax.tasks.predictions import Predictions
 from pointata_jax.training import sharding
 from pointata_jax.training.checkpoints import Checkpoints
 from pointata_jax.training.hooks import Checkpoint, Evaluate, Log
@@ -197,7 +198,9 @@ def adapt(
     listed = ", ".join(f"{name} {count:,}" for name, count in _joined(parts).items())
     show(f"{start.tuning} trains {sum(parts.values()):,} of {total:,} parameters: {listed}.")
 
-    def scores(state: TrainState, videos: VideoSource) -> dict[str, Any]:
+    def scores(
+        state: TrainState, videos: VideoSource, predictions: Predictions | None = None
+    ) -> dict[str, Any]:
         windows = ClipSource(videos, data.clip, training=False).num_windows
 
         def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -206,7 +209,7 @@ def adapt(
             return np.split(logits, jax.process_count())[jax.process_index()]
 
         return SCORES[config.kind](
-            predict,
+            predict if predictions is None else predictions.keep(predict),
             track(
                 evaluation_batches(videos, data.clip, settings.batch_size),
                 -(-windows // settings.batch_size),
@@ -302,7 +305,10 @@ def adapt(
         result["step_temporary_bytes"] = compiled.memory_analysis().temp_size_in_bytes
     if test is not None:
         show(f"scoring {len(test)} test videos")
-        result["test"] = scores(state, test)
+        predictions = Predictions(test.kind, test.num_classes)
+        result["test"] = scores(state, test, predictions)
+        if jax.process_count() == 1:
+            run.write_predictions({**predictions.arrays(), "names": np.array(test.index.video_ids)})
     result["seconds"] = time.monotonic() - begun
     return run.write_result(result, seed=seed)
 

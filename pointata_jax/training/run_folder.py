@@ -7,6 +7,8 @@
     <run>/adapter.safetensors   the trainable parameters and the model state
     <run>/figures/
     <run>/result.json           metric, counts, seed, versions
+    <run>/test_predictions.npz  predictions of the test videos (`tasks.predictions`)
+    <run>/report.html           the run to look at
     <run>/align/                the same files of stage 1, where it was run
 
 Files are replaced atomically; the log is appended line by line, so that a killed run leaves whole
@@ -33,6 +35,7 @@ from flax import traverse_util
 from pointata_jax.errors import InputError
 from pointata_jax.training.partition import Params
 from pointata_jax.training.renamed_settings import with_present_names
+from pointata_jax.training.trackers import Tracker
 
 ADAPTER_FORMAT = "pointata_jax.adapter/1"
 CACHE_VARIABLE = "POINTATA_JAX_CACHE"
@@ -56,11 +59,13 @@ class RunFolder:
     Attributes:
       path: the folder of this run (of its stage).
       config: what `config.json` holds: `task`, and `settings` as a dict.
+      trackers: take each row of the log as well.
     """
 
     def __init__(self, path: str | os.PathLike, config: Json):
         self.path = Path(path)
         self.config = dict(config)
+        self.trackers: list[Tracker] = []
 
     @classmethod
     def create(
@@ -207,9 +212,11 @@ class RunFolder:
         """Appends one line to `metrics.jsonl`. Numbers that are not finite become null."""
         if jax.process_index() != 0:
             return
-        line = json.dumps(as_json(values)) + "\n"
+        row = as_json(values)
         with open(self.metrics_path, "a", encoding="utf-8") as file:
-            file.write(line)
+            file.write(json.dumps(row) + "\n")
+        for tracker in self.trackers:
+            tracker(row)
 
     def read_log(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, without a last line that was cut off by a kill."""
@@ -248,6 +255,23 @@ class RunFolder:
         if jax.process_index() == 0:
             write_json(self.path / "result.json", content)
         return content
+
+    @property
+    def report_path(self) -> Path:
+        """File of the report."""
+        return self.path / "report.html"
+
+    @property
+    def predictions_path(self) -> Path:
+        """File of the predictions of the test videos."""
+        return self.path / "test_predictions.npz"
+
+    def write_predictions(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes `test_predictions.npz`, atomically."""
+        partial = self.predictions_path.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+        os.replace(partial, self.predictions_path)
 
     def read_result(self) -> dict[str, Any] | None:
         """The content of `result.json`, None where the run has not finished."""

@@ -77,7 +77,26 @@ def test_run_folder_after_both_stages(finished, place):
     stored = load_file(os.path.join(finished, "adapter.safetensors"))
     assert not any(name.startswith("params/backbone") for name in stored)
     # Two numbers per trainable parameter, and a few counters.
-    assert stage_2["optimizer_state_bytes"] == pytest.approx(8 * parameters["trainable"], abs=64)
+    assert stage_2["optimizer_state_bytes"] == pytest.approx(8 * parameters["trainable"], abs=200)
+
+
+def test_a_finished_run_has_a_report_and_ten_lines_for_a_person(finished, place, capsys):
+    pytest.importorskip("matplotlib")
+    with np.load(os.path.join(finished, "test_predictions.npz")) as file:
+        right = file["probabilities"].argmax(1) == file["true"]
+        names = file["names"]
+    with open(os.path.join(finished, "result.json")) as file:
+        assert 100 * right.mean() == pytest.approx(json.load(file)["test"]["video_accuracy"])
+    page = pathlib.Path(finished, "report.html").read_text()
+    assert len(page) < 10e6
+    assert page.count("<figure") >= 4
+    assert any(name in page for name in names)
+    adapt.main(adapt.Args(workdir=finished, resume=True, **place))
+    said = capsys.readouterr()
+    lines = said.out.strip().splitlines()
+    assert 5 < len(lines) <= 10
+    assert "of 48 videos" in lines[0]
+    assert len(said.err.splitlines()) + len(lines) <= 40
 
 
 def test_alignment_without_labels(finished, place, tmp_path):
