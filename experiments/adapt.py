@@ -30,6 +30,7 @@ class Args(command_line.TaskFlags):
     batch_size: int | None = None  # default: the task's
     learning_rate: float | None = None  # default: the task's for this tuning
     eval_every: int | None = None  # steps between validations; default: the task's
+    class_weights: str = ""  # balanced: by the inverse frequency in training; default: the task's
     validation: bool = True  # hold videos out of training; off: train on all, keep the last step
     cache_features: bool = False  # with --tuning=side: compute the frozen tokens once
     test: bool = True  # read the test split at the end; off while choosing settings

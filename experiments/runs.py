@@ -160,6 +160,14 @@ def task_config(
     settings = getattr(config, stage)
     names = {field.name for field in dataclasses.fields(settings)}
     given = {k: v for k, v in dataclasses.asdict(args).items() if k in names and v is not None}
+    weights = given.pop("class_weights", "")
+    if weights not in ("", "balanced"):
+        raise InputError(
+            f"--class_weights={weights}: the value is balanced; --set adapt.class_weights=1:2:… "
+            "gives weights of your own."
+        )
+    if weights:
+        given["balanced_classes"] = True
     options = dict(config.options)
     if args.protocol is not None:
         options["protocol"] = streaming.check_protocol(args.protocol)

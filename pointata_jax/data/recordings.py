@@ -308,7 +308,7 @@ def _frame_files(folder: Path) -> list[Path]:
 
 
 def _holds_video(path: Path) -> bool:
-    """Whether a file holds several frames; a damaged one does not, reading it tells what is wrong."""
+    """Whether a file holds several frames. Of a damaged one, reading tells what is wrong."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".npy":

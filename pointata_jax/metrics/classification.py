@@ -87,8 +87,8 @@ def recognition_scores(
 
     Returns:
       `window_accuracy`; `video_accuracy` (argmax of the averaged softmax); `mean_class_accuracy`
-      (of videos); `per_class`, the accuracy by name (None where a class is absent); `num_windows`;
-      `num_videos`.
+      (of videos); `per_class` and `per_class_windows`, the accuracy of videos and windows by name
+      (None where a class is absent); `num_windows`; `num_videos`.
 
     Raises:
       InputError: no windows, or arrays that do not belong together.
@@ -110,6 +110,9 @@ def recognition_scores(
         "video_accuracy": 100.0 * float(np.mean(predicted == video_labels)),
         "mean_class_accuracy": float(np.nanmean(per_class)),
         "per_class": by_class_name(per_class, class_names),
+        "per_class_windows": by_class_name(
+            per_class_accuracy(logits.argmax(1), labels, len(class_names)), class_names
+        ),
         "num_windows": len(logits),
         "num_videos": len(present),
     }

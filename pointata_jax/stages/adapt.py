@@ -22,7 +22,7 @@ from pointata_jax.models.pointata import PointATA, PointATAConfig
 from pointata_jax.progress import show, track
 from pointata_jax.stages.cached_features import FeatureBatches, FromLevels, cache_features
 from pointata_jax.stages.config import AdaptSettings
-from pointata_jax.stages.task_data import TaskData, evaluation_batches
+from pointata_jax.stages.task_data import TaskData, balanced_weights, evaluation_batches
 from pointata_jax.tasks import SCORES
 from pointata_jax.tasks.losses import make_loss
 from pointata_jax.tasks.predictions import Predictions
@@ -230,11 +230,12 @@ def adapt(
                 shown=SHOWN_SCORES,
             )
         )
+    weights = balanced_weights(data.train) if settings.balanced_classes else settings.class_weights
     step = make_train_step(
         make_loss(
             trained,
             label_smoothing=settings.label_smoothing,
-            class_weights=settings.class_weights,
+            class_weights=weights,
         ),
         optimizer,
         mesh=mesh,

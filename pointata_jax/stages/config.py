@@ -132,6 +132,8 @@ class AdaptSettings:
       clip_norm: largest global gradient norm of the trainable tree.
       label_smoothing: of the cross-entropy.
       class_weights: factor on the loss of each class; empty for equal weights.
+      balanced_classes: weigh classes by the inverse of their frequency in training instead
+        (`task_data.balanced_weights`).
       eval_every: steps between validations.
       cached_uses: where the frozen tokens of clips are kept (tuning side), how often a kept clip is
         trained on; with more, fewer clips are computed. 0: tokens are not kept.
@@ -160,6 +162,7 @@ class AdaptSettings:
     clip_norm: float = 5.0
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] = ()
+    balanced_classes: bool = False
     eval_every: int = 500
     cached_uses: int = 0
 

@@ -205,7 +205,28 @@ def look_ahead(config: TaskConfig, data: TaskData, test: VideoSource | None = No
     if unused:
         names = ",".join((*data.clip.channels, *unused))
         notes.append(f"the columns {', '.join(unused)} are not used: --channels={names} uses them.")
-    return [f"{'; '.join(counts)}{how}.", *notes, *_sparse_frames(config, data)]
+    first = f"{'; '.join(counts)}{how}. {_passes(config, data)}"
+    return [first, *notes, *_sparse_frames(config, data)]
+
+
+def _passes(config: TaskConfig, data: TaskData) -> str:
+    """How often stage 2 sees each window, and how windows are divided among classes."""
+    source, settings = ClipSource(data.train, data.clip, training=True), config.adapt
+    passes = settings.steps * settings.batch_size / max(len(source), 1)
+    text = (
+        f"{settings.steps:,} steps of {settings.batch_size} clips pass {passes:.1f} times over the "
+        f"{len(source):,} training windows"
+    )
+    labels = data.train.labels
+    if labels is None:
+        return f"{text}."
+    counts = np.bincount(labels[source.windows[:, 0]], minlength=data.train.num_classes)
+    low, high = int(counts.argmin()), int(counts.argmax())
+    names = data.train.label_names
+    return (
+        f"{text}; classes have {counts[low]} ({names[low]}) to {counts[high]} ({names[high]}) "
+        "windows."
+    )
 
 
 def _sparse_frames(config: TaskConfig, data: TaskData) -> list[str]:
@@ -244,6 +265,20 @@ def deciding_score(config: TaskConfig, data: TaskData) -> tuple[str, str]:
         f"one of {videos} validation videos is worth {100 / videos:.1f} points of video accuracy: "
         "window accuracy decides between checkpoints."
     )
+
+
+def balanced_weights(videos: VideoSource) -> tuple[float, ...]:
+    """Weights of the classes that are inverse to the number of their labels, between 0.1 and 10.
+
+    The mean over all labels is 1 before weights are limited. A class without labels has weight 1.
+    """
+    counts = np.zeros(videos.num_classes)
+    for index in range(len(videos)):
+        labels = np.atleast_1d(videos[index].labels)
+        counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+    present = counts > 0
+    share = counts.sum() / present.sum() / np.where(present, counts, 1)
+    return tuple(np.where(present, np.clip(share, 0.1, 10.0), 1.0).tolist())
 
 
 def evaluation_batches(videos: VideoSource, clip: ClipConfig, batch_size: int):

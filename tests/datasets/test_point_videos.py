@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -189,7 +190,7 @@ def test_bad_folders_and_lists(tmp_path):
         Builder(data_dir=tmp_path)
     with pytest.raises(InputError, match="none does not exist"):
         layout.find_files(tmp_path / "none")
-    with pytest.raises(InputError, match="neither a folder train nor a list"):
+    with pytest.raises(InputError, match="no folder train or test and no such list"):
         layout.find_files(tmp_path)
     (tmp_path / "train").mkdir()
     with pytest.raises(InputError, match="train holds no npz file"):
@@ -205,3 +206,11 @@ def test_bad_folders_and_lists(tmp_path):
         (tmp_path / "train.txt").write_text(text)
         with pytest.raises(InputError, match=sentence):
             layout.find_files(tmp_path)
+
+
+def test_a_folder_with_a_test_split_alone_can_be_evaluated(tmp_path):
+    folder = write(tmp_path / "data")
+    shutil.rmtree(folder / "train")
+    found = prepare(folder, tmp_path)
+    assert list(by_name(found, "test")) == ["test/c"]
+    assert set(found.info.splits) == {"test"}

@@ -9,10 +9,10 @@
 Instead of the folders train, validation and test there may be list files `train.txt`,
 `validation.txt` and `test.txt`: one path of an npz file per line, relative to the folder. The
 ending may be left out, and lines that begin with # are comments. A list has precedence over the
-folder of its split. Only the train split is needed for training. Folders and lists may also be
-called training, valid, val, dev or testing, in capital or small letters. A file is in one split
-only. Links are followed and hidden entries left out (`pointata_jax.data.folder_walk`). npz files
-elsewhere are not read, and a warning names them.
+folder of its split. Training needs the train split and evaluation the test split; neither needs the
+other. Folders and lists may also be called training, valid, val, dev or testing, in capital or
+small letters. A file is in one split only. Links are followed and hidden entries left out
+(`pointata_jax.data.folder_walk`). npz files elsewhere are not read, and a warning names them.
 
 An npz file holds
 
@@ -98,13 +98,13 @@ class _Entries:
 
 
 def describe(folder: str | Path) -> Description:
-    """Reads `dataset.json`, or else the first training file; InputError if neither is complete."""
+    """Reads `dataset.json`, or else the first file; InputError if neither is complete."""
     folder = Path(folder)
     path = _entries(folder).description
     if path is not None:
         return descriptions.read_description(path)
     path = folder / DESCRIPTION
-    first = find_files(folder)["train"][0]
+    first = next(iter(find_files(folder).values()))[0]
     keys = ("points", "columns", "classes")
     arrays, names = video_files.read_arrays(first, keys), video_files.array_names(first)
     kinds = [kind for kind in KINDS if schema.label_field(kind) in names]
@@ -133,7 +133,7 @@ def find_files(folder: str | Path) -> dict[str, list[Path]]:
     """The files of each split that is there, sorted within folders and in order within lists.
 
     Raises:
-      InputError: no training files, an empty split, a file in two splits, or a list that names a
+      InputError: no split, an empty split, a file in two splits, or a list that names a
         file twice or one that is not there.
     """
     folder = Path(folder)
@@ -150,9 +150,9 @@ def find_files(folder: str | Path) -> dict[str, list[Path]]:
                 )
             walk.report(stacklevel=2)
             found[split] = list(walk.files)
-    if "train" not in found:
+    if not found:
         raise InputError(
-            f"{folder} has neither a folder train nor a list train.txt{_hint(entries)}. {WHERE}"
+            f"{folder} has no folder train or test and no such list{_hint(entries)}. {WHERE}"
         )
     _check_apart(found)
     return found
@@ -204,7 +204,7 @@ def _enter_once(found: dict[str, Path], name: str, path: Path) -> None:
 
 
 def _hint(entries: _Entries) -> str:
-    """Where training videos may be, for the error about a missing train split."""
+    """Where videos may be, for the error about missing splits."""
     for path in entries.others:
         if any(_SPLIT_NAMES.get(inner.name.lower()) == "train" for inner in _folders_in(path)):
             return f", but {path} has: give that folder"
