@@ -1,1 +1,5 @@
-"""Figures of clips and of the method; requires the extra `viz`."""
+"""Pictures: clips to play in a browser, figures of clips and comparisons, reports of runs."""
+
+from pointata_jax.viz.video import video_html
+
+__all__ = ["video_html"]

@@ -28,7 +28,7 @@ _TEXT, _SMALL = 8, 7
 _INK, _PALE = "#222222", "#d9d9d9"
 
 # Okabe and Ito's colors, ordered so that neighbors differ in gray as well.
-_COLORS = (
+COLORS = (
     "#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F",
 )  # fmt: skip
 # Lighter ones, on which a dark hatch shows.
@@ -89,7 +89,7 @@ def plot_accuracy_against_parameters(
     for place, row in enumerate(rows):
         drawn = axes.errorbar(
             row["trainable"], row["mean"], row["std"], fmt=_MARKERS[place % len(_MARKERS)], ms=4.5,
-            color=_COLORS[place % len(_COLORS)], ecolor=_INK, elinewidth=0.8, capsize=2,
+            color=COLORS[place % len(COLORS)], ecolor=_INK, elinewidth=0.8, capsize=2,
             label=row["arm"],
         )  # fmt: skip
         drawn.lines[0].set_zorder(3)  # Above the error bars of the others.
@@ -129,7 +129,7 @@ def plot_gaps(rows: Sequence[Mapping[str, Any]], *, score: str = "accuracy (%)")
     places = np.arange(len(rows))
     looks = (
         ("train", "training", {"facecolor": "white", "hatch": "//////"}),
-        ("test", "test", {"facecolor": _COLORS[0]}),
+        ("test", "test", {"facecolor": COLORS[0]}),
     )
     for side, (key, label, look) in zip((-1, 1), looks, strict=True):
         bars = axes.bar(
@@ -193,7 +193,7 @@ def plot_label_curves(
     for place, arm in enumerate(dict.fromkeys(row["arm"] for row in rows)):
         own = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["x"])
         x, mean, std = (np.array([row[key] for row in own], float) for key in ("x", "mean", "std"))
-        color = _COLORS[place % len(_COLORS)]
+        color = COLORS[place % len(COLORS)]
         axes.fill_between(x, mean - std, mean + std, color=color, alpha=0.15, linewidth=0)
         axes.plot(
             x, mean, color=color, linestyle=_LINES[place % len(_LINES)], linewidth=1.2, ms=4,
@@ -572,7 +572,7 @@ def _action(label: int, corner: tuple[float, float], width: float, height: float
 def _point_look(label: int) -> dict[str, Any]:
     if label < 0:
         return {"c": _PALE, "marker": "."}
-    return {"c": _COLORS[label % len(_COLORS)], "marker": _MARKERS[label % len(_MARKERS)]}
+    return {"c": COLORS[label % len(COLORS)], "marker": _MARKERS[label % len(_MARKERS)]}
 
 
 def _circles(points: np.ndarray, smallest: float) -> list[tuple[tuple[float, float], float]]:

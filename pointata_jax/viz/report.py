@@ -14,7 +14,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ MOST_OF_EACH = 4
 
 _CLIP_BYTES = 6_000_000  # of all clips together, in the page
 _BYTES_PER_POINT = 8 * 4 / 3  # int16 coordinates, label and error, in base64
-_LARGEST_SVG = 500_000
+_LARGEST_SVG = 1_000_000
 _INK, _BLUE, _ORANGE = "#222222", class_color(0), class_color(1)
 
 _ALIGNMENT = {
@@ -148,24 +148,24 @@ def report_html(
 
 def _headline(run: RunFolder, result: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> str:
     """The result in sentences, and the figures of the run."""
-    sentences = []
+    sentences, trained = [], "kept_step" in result
     if not result:
         last = max((row.get("step", 0) for row in log), default=0)
         sentences.append(f"This run has not finished; its log ends at step {last:,}.")
     if isinstance(result.get("test"), dict):
         sentences.append(_score_sentence(result["test"], "test"))
-    elif result:
+    elif trained:
         sentences.append("The test videos were not scored.")
     if isinstance(result.get("validation"), dict):
         sentences.append(_score_sentence(result["validation"], "validation"))
         chosen = str(result.get("chosen_by") or "").replace("_", " ")
         if chosen and "kept_step" in result:
             sentences.append(f"Step {result['kept_step']:,} was kept for its {chosen}.")
-    elif result:
+    elif trained:
         sentences.append("There was no validation part, so the last step was kept.")
     if missing := result.get("classes_not_in_training"):
         sentences.append(f"Training had no video of {', '.join(missing)}.")
-    lead, *rest = filter(None, sentences)
+    lead, *rest = [text for text in sentences if text] or ["The run folder holds no scores."]
     facts: list[tuple[str, str]] = []
     if "tuning" in result:
         stage_1 = "after stage 1" if result.get("stage_1") else "without stage 1"
@@ -257,20 +257,20 @@ def _classes(
     split: str,
 ) -> str:
     """A table by class, and the confusion matrix."""
-    scores: dict[str, float | None] = {}
+    scores: list[tuple[str, float | None]] = []
     if confusion is not None:
         totals = confusion.sum(1)
         with np.errstate(invalid="ignore"):
             values = iou_per_class(confusion) if kind == "point" else confusion.diagonal() / totals
         values = np.where(totals > 0, 100 * values, np.nan)
         pairs = zip(names, values, strict=True)
-        scores = {name: None if np.isnan(v) else float(v) for name, v in pairs}
+        scores = [(name, None if np.isnan(value) else float(value)) for name, value in pairs]
     elif isinstance(test, dict) and "per_class" in test:
-        scores, split = test["per_class"], "test"
+        scores, split = list(test["per_class"].items()), "test"
     if not scores:
         return ""
     rows = []
-    for k, (name, value) in enumerate(scores.items()):
+    for k, (name, value) in enumerate(scores):
         cells = [f"<td>{html.escape(str(name))}</td>"]
         if value is None:
             cells.append('<td class="number">–</td><td></td>')
@@ -305,38 +305,32 @@ def _classes(
 
 
 def _confusion_picture(confusion: np.ndarray, names: Sequence[str]) -> str:
-    from matplotlib import colormaps
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Rectangle
-
     count = len(names)
-    cell = 0.36 if count <= 24 else 0.16 if count <= 80 else 9.5 / count  # inches
+    # In inches. A matrix of 60 classes fills the page.
+    cell = 0.36 if count <= 24 else max(0.1, min(0.2, 8.7 / count))
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    places = np.argwhere(confusion > 0)
-    texts = count <= 24 and confusion.max() < 10_000
+    written = np.argwhere(confusion > 0) if count <= 24 and confusion.max() < 10_000 else ()
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-    size = 8 if count <= 24 else 6.5
+    size = 8 if count <= 24 else min(8.0, 45 * cell)
 
     def draw() -> Any:
         # Room for the names is added by the tight bounding box.
         figure, axes = _axes(cell * count, cell * count)
-        cells = [Rectangle((x - 0.5, y - 0.5), 1, 1) for y, x in places]
-        values = shares[tuple(places.T)]
+        edges = np.arange(count + 1) - 0.5
         # The palest blue is darker than white, so that a single error is seen.
-        colors = colormaps["Blues"](0.12 + 0.8 * values)
-        axes.add_collection(PatchCollection(cells, facecolors=colors, linewidths=0))
-        if texts:
-            for y, x in places:
-                axes.text(
-                    x, y, str(confusion[y, x]), ha="center", va="center", fontsize=7,
-                    color="white" if shares[y, x] > 0.5 else _INK,
-                )  # fmt: skip
+        shades = np.ma.masked_where(confusion == 0, 0.12 + 0.8 * shares)
+        axes.pcolormesh(edges, edges, shades, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+        for y, x in written:
+            axes.text(
+                x, y, str(confusion[y, x]), ha="center", va="center", fontsize=7,
+                color="white" if shares[y, x] > 0.5 else _INK,
+            )  # fmt: skip
         axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5), aspect="equal")
         axes.set_xticks(range(count), short, rotation=90, fontsize=size)
         axes.set_yticks(range(count), short, fontsize=size)
         axes.tick_params(length=0, pad=3)
-        axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+        axes.set_xticks(edges, minor=True)
+        axes.set_yticks(edges, minor=True)
         axes.grid(which="minor", color="#e4e4e4", linewidth=0.4)
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_color("#bbbbbb")
@@ -344,12 +338,10 @@ def _confusion_picture(confusion: np.ndarray, names: Sequence[str]) -> str:
         axes.set_ylabel("true", fontsize=9)
         return figure
 
-    return f'<div class="wide">{_picture(draw, "Confusion matrix", scale=1.0)}</div>'
+    return f'<div class="wide">{_picture(draw, "Confusion matrix")}</div>'
 
 
-def _examples(
-    clips: Sequence[ExampleClip], names: Sequence[str], split: str, up_axis: str
-) -> str:
+def _examples(clips: Sequence[ExampleClip], names: Sequence[str], split: str, up_axis: str) -> str:
     """Players of the examples: right ones, wrong ones, then those with classes of points."""
     shown = [clip for clip in clips if clip.right is None]
     for right in (False, True):
@@ -359,18 +351,22 @@ def _examples(
     budget = int(_CLIP_BYTES / _BYTES_PER_POINT / len(shown))
     cards = []
     for clip in shown:
-        clip, note = _thinned(clip, budget)
+        told = []
         if clip.right is not None:
             mark = "right" if clip.right else "wrong"
-            told = (
+            told.append(
                 f'<b class="{mark}">{mark}</b> true: {html.escape(clip.true)} · predicted: '
                 f"{html.escape(clip.predicted)}"
             )
-        else:
-            told = ""
-        if clip.errors is not None and not note:
-            wrong, total = sum(int(np.sum(e)) for e in clip.errors), sum(map(len, clip.errors))
-            told += f"{wrong:,} of {total:,} points are wrong ({100 * wrong / total:.1f}%)"
+        total = sum(map(len, clip.frames))
+        if clip.errors is not None:
+            wrong = sum(int(np.sum(frame)) for frame in clip.errors)
+            told.append(
+                f"{wrong:,} of {total:,} points are wrong ({100 * wrong / max(total, 1):.1f}%)."
+            )
+        if total > budget:
+            clip = _thinned(clip, budget / total)
+            told.append(f"{100 * budget / total:.0f}% of the points are drawn.")
         player = video_fragment(
             clip.frames,
             labels=clip.labels,
@@ -379,36 +375,32 @@ def _examples(
             title=clip.title,
             up_axis=up_axis if up_axis in ("x", "y", "z") else "y",
         )
-        told = " ".join(filter(None, (told, note)))
-        cards.append(f'<article>{player}<p class="told">{told}</p></article>')
+        cards.append(f'<article>{player}<p class="told">{" ".join(told)}</p></article>')
     counts = [sum(clip.right is right for clip in clips) for right in (True, False)]
     note = "Drag to turn, Ctrl + wheel to zoom, double click for the first view."
     if any(count > MOST_OF_EACH for count in counts):
         note += f" The first {MOST_OF_EACH} of {counts[0]} right and {counts[1]} wrong clips."
-    return _section(f"Examples of the {split} videos", f'<div class="cards">{"".join(cards)}</div>', note)
+    return _section(
+        f"Examples of the {split} videos", f'<div class="cards">{"".join(cards)}</div>', note
+    )
 
 
-def _thinned(clip: ExampleClip, budget: int) -> tuple[ExampleClip, str]:
-    """The clip with a random part of the points of each frame if it has more than `budget`."""
-    total = sum(map(len, clip.frames))
-    if total <= budget:
-        return clip, ""
+def _thinned(clip: ExampleClip, share: float) -> ExampleClip:
+    """The clip with a random part of the points of each frame."""
     rng = np.random.default_rng(0)
-    share = budget / total
     chosen = [
-        np.sort(rng.permutation(len(frame))[: max(1, int(share * len(frame)))])
-        for frame in clip.frames
+        rng.permutation(len(frame))[: max(1, int(share * len(frame)))] for frame in clip.frames
     ]
 
-    def part(arrays: Sequence[np.ndarray] | None) -> list[np.ndarray] | None:
-        if arrays is None:
-            return None
+    def part(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.asarray(array)[rows] for array, rows in zip(arrays, chosen, strict=True)]
 
-    thin = dataclasses.replace(
-        clip, frames=part(clip.frames), labels=part(clip.labels), errors=part(clip.errors)
+    return dataclasses.replace(
+        clip,
+        frames=part(clip.frames),
+        labels=None if clip.labels is None else part(clip.labels),
+        errors=None if clip.errors is None else part(clip.errors),
     )
-    return thin, f"{100 * share:.0f}% of the points are drawn."
 
 
 def _timelines(timelines: Sequence[Timeline], names: Sequence[str], split: str) -> str:
@@ -427,9 +419,13 @@ def _timelines(timelines: Sequence[Timeline], names: Sequence[str], split: str) 
         counted = true >= 0
         right = int((true == predicted)[counted].sum())
         total = int(counted.sum())
-        share = f": {right:,} of {total:,} frames right ({100 * right / total:.1f}%)" if total else ""
+        share = (
+            f": {right:,} of {total:,} frames right ({100 * right / total:.1f}%)" if total else ""
+        )
         parts.append(f"<article><h3>{html.escape(line.title)}{share}</h3>{picture}</article>")
-    return _section(f"Timelines of {split} videos", f'<div class="cards">{"".join(parts)}</div>')
+    return _section(
+        f"Timelines of the {split} videos", f'<div class="cards">{"".join(parts)}</div>'
+    )
 
 
 def _stage_1(run_folder: str | os.PathLike, figure: Any) -> str:
@@ -475,7 +471,11 @@ def _stage_1(run_folder: str | os.PathLike, figure: Any) -> str:
             f'<div class="wide"><table><thead><tr><th>held-out clips</th>{head}</tr></thead>'
             f"<tbody>{''.join(lines)}</tbody></table></div>"
         )
-    given = _picture(lambda: figure, "Features before and after alignment") if figure else ""
+    given = (
+        _picture(lambda: figure, "Features before and after alignment")
+        if figure is not None
+        else ""
+    )
     text = f"<p>{html.escape(' '.join(sentences))}</p>" if sentences else ""
     body = f'{text}<div class="pair">{pictures}</div>{table}{given}'
     note = (
@@ -517,8 +517,9 @@ def _plot(
     def draw() -> Any:
         figure, axes = _axes(4.4, 2.6)
         for (name, (steps, values)), color in zip(curves.items(), (_BLUE, _ORANGE), strict=False):
-            few = len(steps) <= 30
-            axes.plot(steps, values, color=color, lw=1.4, marker="o" if few else "", ms=3, label=name)
+            # Few values, such as those of validation, would hide behind other lines.
+            marker = {"marker": "o", "ms": 4, "zorder": 3} if len(steps) <= 12 else {}
+            axes.plot(steps, values, color=color, lw=1.4, label=name, **marker)
         if kept is not None:
             axes.axvline(kept, color=_INK, lw=0.9, ls=(0, (3, 3)), label=f"kept: step {kept:,}")
         axes.set_xlabel("step", fontsize=9)
@@ -543,30 +544,24 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.add_axes((0, 0, 1, 1))
 
 
-def _picture(draw: Any, alt: str, scale: float = 0.0) -> str:
-    """The figure that `draw` makes as an image in the page: SVG, or PNG if that is large.
-
-    `scale` sets the width in the page, as a multiple of the figure's; 0 fits the column.
-    """
+def _picture(draw: Callable[[], Any], alt: str) -> str:
+    """The figure that `draw` makes as an image in the page: SVG, or PNG if that is large."""
     import matplotlib
 
     # Names of classes are no formulas, and the browser has letters that matplotlib's font lacks.
-    with matplotlib.rc_context({"text.parse_math": False, "svg.fonttype": "none"}):
+    style: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none"}
+    look = {"bbox_inches": "tight", "pad_inches": 0.04, "dpi": 200}
+    with matplotlib.rc_context(style):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from")
             figure = draw()
             form, file = "svg+xml", io.BytesIO()
-            look = {"bbox_inches": "tight", "pad_inches": 0.04}
             figure.savefig(file, format="svg", metadata={"Date": None}, **look)
-            if file.tell() > _LARGEST_SVG:
-                form, file = "png", io.BytesIO()
-                figure.savefig(file, format="png", dpi=200, **look)
+        if file.tell() > _LARGEST_SVG:
+            form, file = "png", io.BytesIO()
+            figure.savefig(file, format="png", **look)
     data = base64.b64encode(file.getvalue()).decode()
-    width = ""
-    if scale:
-        inches = figure.get_tightbbox(figure.canvas.get_renderer()).width
-        width = f' style="width:{scale * inches * 96:.0f}px"'
-    return f'<img src="data:image/{form};base64,{data}" alt="{html.escape(alt)}"{width}>'
+    return f'<img src="data:image/{form};base64,{data}" alt="{html.escape(alt)}">'
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -591,7 +586,6 @@ def _check_confusion(confusion: np.ndarray, names: Sequence[str]) -> None:
 
 _STYLE = """
 main { max-width: 1000px; margin: 0 auto; padding: 24px 16px 48px; }
-main.one-clip { padding: 16px; }
 h1 { font-size: 28px; line-height: 1.2; margin: 0 0 12px; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 40px 0 4px; padding-top: 12px; border-top: 1px solid #ddd; }
 h3 { font-size: 15px; margin: 8px 0; overflow-wrap: anywhere; }
@@ -599,12 +593,12 @@ p { margin: 0 0 10px; max-width: 46em; overflow-wrap: anywhere; }
 .kicker, .note, .told { color: #666; font-size: 14px; }
 .kicker { margin: 0; }
 .lead { font-size: 20px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 10px 20px;
-  margin: 16px 0 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr));
+  gap: 10px 20px; margin: 16px 0 0; }
 .facts dt { color: #666; font-size: 13px; }
 .facts dd { margin: 0; font-size: 15px; overflow-wrap: anywhere; }
-.pair, .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
-  gap: 20px 28px; }
+.pair, .cards { display: grid; gap: 20px 28px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
 .pair img, .cards article > img, section > img { width: 100%; max-width: 560px; height: auto; }
 .cards article { min-width: 0; break-inside: avoid; }
 .wide { overflow-x: auto; margin: 8px 0 16px; }

@@ -22,7 +22,7 @@ import numpy as np
 
 from pointata_jax.data.clips import AXES
 from pointata_jax.errors import InputError
-from pointata_jax.viz.comparison import _COLORS
+from pointata_jax.viz.comparison import COLORS
 
 MOST_CLASSES = 255
 """Largest number of classes in one clip."""
@@ -179,10 +179,10 @@ def write_page(path: str | os.PathLike, title: str, body: str, style: str = "") 
 
 def class_color(label: int) -> str:
     """The color of a class as "#rrggbb". The first eight are those of `viz.comparison`."""
-    if label < len(_COLORS):
-        return _COLORS[label]
+    if label < len(COLORS):
+        return COLORS[label]
     # The golden ratio keeps the hues of neighbors apart.
-    turn = 0.618034 * (label - len(_COLORS))
+    turn = 0.618034 * (label - len(COLORS))
     lightness = (0.35, 0.55, 0.7)[label % 3]
     red, green, blue = colorsys.hls_to_rgb(turn % 1.0, lightness, 0.65)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
@@ -244,7 +244,8 @@ body { margin: 0; background: #fff; color: #222; font: 16px/1.5 system-ui, sans-
 .one-clip { max-width: 860px; margin: 0 auto; padding: 16px; }
 .cloud-clip { margin: 0; min-width: 0; }
 .cloud-clip figcaption { font-weight: 600; overflow-wrap: anywhere; }
-.cloud { display: block; width: 100%; aspect-ratio: 4 / 3; max-height: 75vh; cursor: grab; touch-action: pan-y; }
+.cloud { display: block; width: 100%; aspect-ratio: 4 / 3; max-height: 75vh; cursor: grab;
+  touch-action: pan-y; }
 .cloud-bar { display: flex; gap: 8px; align-items: center; }
 .cloud-bar button { font: inherit; font-size: 14px; width: 4.5em; padding: 2px 0; color: inherit;
   border: 1px solid #bbb; border-radius: 4px; background: #f6f6f6; cursor: pointer; }

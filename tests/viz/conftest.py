@@ -13,14 +13,14 @@ def browser(tmp_path_factory):
     """Headless Chromium, driven by selenium."""
     if importlib.util.find_spec("selenium") is None:
         pytest.skip("selenium is not installed")
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    if missing := [name for name, path in programs.items() if path is None]:
-        pytest.skip(f"{' and '.join(missing)} not found")
+    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or chromedriver is None:
+        pytest.skip("chromium and chromedriver are not both installed")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
+    options.binary_location = chromium
     profile = tmp_path_factory.mktemp("chromium")
     for argument in (
         "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
@@ -29,7 +29,7 @@ def browser(tmp_path_factory):
     ):  # fmt: skip
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(programs["chromedriver"]))
+    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
     yield driver
     driver.quit()
 
