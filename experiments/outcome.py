@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_SCORES = {
+SCORES = {
     "video_accuracy": "of {num_videos:,} videos",
     "window_accuracy": "of {num_windows:,} windows",
     "frame_accuracy": "of {num_frames:,} frames of {num_videos:,} videos",
@@ -21,7 +21,7 @@ def scores(found: Mapping[str, Any]) -> str:
     """The scores of an evaluation with their denominators, as one phrase."""
     shown = [
         f"{found[name]:.1f} % {what.format(**found)}"
-        for name, what in _SCORES.items()
+        for name, what in SCORES.items()
         if found.get(name) is not None
     ]
     return ", ".join(shown)

@@ -13,6 +13,7 @@ import numpy as np
 from experiments import configs
 from experiments.command_line import SETTINGS_SEPARATOR, TaskFlags
 from experiments.overrides import override
+from pointata_jax import hub
 from pointata_jax.alignment import SourceBank, load_source_bank
 from pointata_jax.datasets import streaming
 from pointata_jax.datasets.point_videos.suggestions import FILE as SUGGESTED
@@ -63,13 +64,15 @@ def open_backbone(name: str) -> NamedBackbone:
     path = find_backbone(name)
     config, variables = load_backbone(path)
     stored = name if name in SHIPPED else str(path.resolve())
+    if hub.is_reference(name):
+        stored = hub.fetch_backbone(name)[1]
     return NamedBackbone(stored, file_sha256(path), config, variables)
 
 
 def open_source_bank(name: str, backbone: NamedBackbone) -> SourceBank:
     """The source bank by name or path; "" is the one that belongs to the backbone."""
     if not name and backbone.name not in SHIPPED:
-        beside = Path(backbone.name).with_name("source_bank.npz")
+        beside = find_backbone(backbone.name).with_name(hub.SOURCE_BANK)
         if not beside.is_file():
             raise InputError(
                 f"no source bank beside {backbone.name}: give --source_bank (experiments.pretrain "

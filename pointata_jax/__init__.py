@@ -6,6 +6,7 @@ run where the libraries for data or optimal transport are not installed:
   load_backbone(path)     a pre-trained 3D backbone and its configuration
   PointATA, PointATAConfig    the adapted model, a Flax module, and its settings
   load_run(folder)        a trained run, ready to predict
+  open_recording(path)    frames of sensor files or a bag
   PRESETS, BackboneConfig     the named sizes of the backbone
 """
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pointata_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from pointata_jax.data.recordings import open_recording
     from pointata_jax.models.backbone_file import load_backbone
     from pointata_jax.models.point_mae import PRESETS, BackboneConfig
     from pointata_jax.models.pointata import PointATA, PointATAConfig
@@ -32,6 +34,7 @@ __all__ = [
     "PointATAConfig",
     "load_backbone",
     "load_run",
+    "open_recording",
 ]
 
 _MODULE_OF = {
@@ -41,6 +44,7 @@ _MODULE_OF = {
     "PointATAConfig": "pointata_jax.models.pointata",
     "load_backbone": "pointata_jax.models.backbone_file",
     "load_run": "pointata_jax.serving.predictor",
+    "open_recording": "pointata_jax.data.recordings",
 }
 
 

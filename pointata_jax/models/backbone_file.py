@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from pointata_jax import hub
 from pointata_jax.errors import InputError
 from pointata_jax.models.point_mae import Backbone, BackboneConfig
 
@@ -21,7 +22,9 @@ ASSETS = Path(__file__).parent.parent / "assets"
 
 
 def find_backbone(name: str | os.PathLike) -> Path:
-    """Path of a backbone file, given the name of a shipped one (`SHIPPED`) or a path."""
+    """Path of a backbone file, given a shipped name (`SHIPPED`), a path, or a name on the hub."""
+    if hub.is_reference(name):
+        return hub.fetch_backbone(str(name))[0]
     return ASSETS / f"backbone_{name}.safetensors" if name in SHIPPED else Path(name)
 
 
@@ -71,8 +74,8 @@ def load_backbone(
 
     Args:
       path: a backbone file, an original checkpoint of Point-MAE or a related model
-        (`weights_convert`: `.pth`, `.pt`, `.t7`, `.ckpt` or `.safetensors`), or the name of a
-        shipped backbone (`SHIPPED`).
+        (`weights_convert`: `.pth`, `.pt`, `.t7`, `.ckpt` or `.safetensors`), the name of a shipped
+        backbone (`SHIPPED`), or a name on the hub (`pointata_jax.hub`).
       num_heads: attention heads of an original checkpoint; by default what the file states,
         otherwise heads of 64 channels.
       num_groups: patches that its model cuts a shape into; by default what the file states,

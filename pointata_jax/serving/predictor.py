@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from scipy.spatial import KDTree
 
+from pointata_jax import hub
 from pointata_jax.data.clips import (
     channel_positions,
     clip_frames,
@@ -326,9 +327,15 @@ class _Mean:
 def load_run(path: str | os.PathLike) -> Predictor:
     """Loads a finished run of `experiments.adapt`.
 
+    Args:
+      path: the run folder, one that `experiments.publish` wrote, or a name on the hub such as
+        `hf:owner/name` (`pointata_jax.hub`).
+
     Raises:
       InputError: there is no run, it is not finished, or its backbone file is missing or changed.
     """
+    if hub.is_reference(path):
+        path = hub.fetch_run(str(path))
     run = RunFolder.open(path)
     settings = run.settings
     if "model" not in settings:
@@ -338,7 +345,7 @@ def load_run(path: str | os.PathLike) -> Predictor:
     params, model_state, _ = load_adapter(run.adapter_path)
     model = architectures.from_dict(settings["model"])
     if isinstance(model, PointATAConfig) and "backbone" not in params:
-        params = {**params, "backbone": _frozen_backbone(settings["backbone"], model)}
+        params = {**params, "backbone": _frozen_backbone(settings["backbone"], model, run)}
     task = TaskConfig.from_dict(settings["task"])
     return Predictor(
         folder=run.path,
@@ -351,9 +358,13 @@ def load_run(path: str | os.PathLike) -> Predictor:
     )
 
 
-def _frozen_backbone(reference: Mapping[str, str], model: PointATAConfig) -> dict[str, Any]:
+def _frozen_backbone(
+    reference: Mapping[str, str], model: PointATAConfig, run: RunFolder
+) -> dict[str, Any]:
     """The blocks, position MLP and norm of the backbone that a run was trained around."""
-    path = find_backbone(reference["name"])
+    name = reference["name"]
+    # A published run brings its backbone along.
+    path = run.path / name if name == hub.BACKBONE else find_backbone(name)
     config, variables = load_backbone(path)
     if file_sha256(path) != reference["sha256"] or config != model.backbone:
         raise InputError(

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import pointata_jax
-from experiments import adapt, align, configs, evaluate
+from experiments import adapt, align, configs, evaluate, publish
 from pointata_jax.data.clips import ClipConfig
 from pointata_jax.errors import InputError
 from pointata_jax.models import architectures
@@ -97,6 +97,37 @@ def test_a_finished_run_has_a_report_and_ten_lines_for_a_person(finished, place,
     assert 5 < len(lines) <= 10
     assert "of 48 videos" in lines[0]
     assert len(said.err.splitlines()) + len(lines) <= 40
+
+
+def test_a_published_run_is_the_run_without_its_paths(finished, tmp_path):
+    target = tmp_path / "given away"
+    publish.main(publish.Args(run=finished, to=str(target), data="procedural figures"))
+    ours, theirs = pointata_jax.load_run(finished), pointata_jax.load_run(target)
+    clips = np.random.default_rng(0).normal(size=(2, 8, 48, 3)).astype(np.float32)
+    np.testing.assert_array_equal(ours.logits(clips), theirs.logits(clips))
+    names = {path.name for path in target.iterdir()}
+    assert names == {
+        "README.md",
+        "adapter.safetensors",
+        "backbone.safetensors",
+        "config.json",
+        "result.json",
+    }
+    texts = [path.read_text() for path in target.iterdir() if path.suffix in (".json", ".md")]
+    assert not any(str(tmp_path.parent) in text or "/tmp" in text for text in texts)
+    card = (target / "README.md").read_text()
+    test = json.loads((target / "result.json").read_text())["test"]
+    assert f"{test['video_accuracy']:.1f} % of {test['num_videos']} videos" in card
+    assert "procedural figures" in card
+    assert card.startswith('---\nlicense: "apache-2.0"\n')
+    with pytest.raises(InputError, match="not empty"):
+        publish.main(publish.Args(run=finished, to=str(target)))
+
+
+def test_only_finished_runs_are_published(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"task": "t", "settings": {}}))
+    with pytest.raises(InputError, match="has not finished"):
+        publish.main(publish.Args(run=str(tmp_path), to=str(tmp_path / "to")))
 
 
 def test_alignment_without_labels(finished, place, tmp_path):
