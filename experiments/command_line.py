@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags
@@ -53,12 +53,11 @@ def run(
     arguments: type,
     *,
     positional: bool = False,
-    aliases: Mapping[str, str] | None = None,
 ) -> None:
     """Parses the flags of the dataclass `arguments` and calls `main` with an instance.
 
-    With `positional`, arguments without dashes follow it; otherwise they are refused. `aliases` are
-    fields by the name of a flag that is no name in Python.
+    With `positional`, arguments without dashes follow it; otherwise they are refused. Fields whose
+    flag is no name in Python are in the `aliases` of the class, by the flag.
 
     Bad flags, every `InputError` and files or folders that the system refuses end with one sentence
     on stderr and exit status 2.
@@ -71,7 +70,7 @@ def run(
             print(help_text(arguments, about, positional=positional))
             sys.exit(0)
         argv = _joined_settings(argv)
-        for flag, field in (aliases or {}).items():
+        for flag, field in getattr(arguments, "aliases", {}).items():
             argv = [
                 a.replace(f"--{flag}=", f"--{field}=", 1) if i else a for i, a in enumerate(argv)
             ]

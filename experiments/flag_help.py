@@ -13,7 +13,7 @@ GROUPS = {
         "task", "data_dir", "cache_dir", "download", "variant", "protocol", "partial", "shapes",
         "frames", "points", "merge", "channels", "hold_out", "validation", "videos_per_class",
         "label_fraction", "split", "order", "perturbation", "per_class", "except_classes",
-        "columns", "topic", "scale", "up_axis",
+        "columns", "topic", "scale", "up_axis", "test_share",
     ),
     "model": ("model", "preset", "backbone", "backbones", "source_bank", "tuning",
               "embedder_init"),
@@ -47,11 +47,13 @@ def help_text(arguments: type, about: str, *, positional: bool = False) -> str:
     usage = f"usage: {_program()} [--flag=value ...]{' INPUT ...' if positional else ''}"
     lines = [usage, "", about.strip()]
     types = typing.get_type_hints(arguments)
+    own_names = {field: flag for flag, field in getattr(arguments, "aliases", {}).items()}
     for group, names in parts.items():
         if names:
             lines += ["", *([f"{group}:"] if group else [])]
         for name in names:
-            lines += _entry(fields[name], types[name], _comment(arguments, name))
+            shown = own_names.get(name, name)
+            lines += _entry(shown, fields[name], types[name], _comment(arguments, name))
     return "\n".join(lines)
 
 
@@ -60,12 +62,12 @@ def _program() -> str:
     return f"python -m {spec.name}" if spec is not None else sys.argv[0]
 
 
-def _entry(field: dataclasses.Field[Any], kind: Any, comment: str) -> list[str]:
+def _entry(name: str, field: dataclasses.Field[Any], kind: Any, comment: str) -> list[str]:
     """The lines of one flag."""
     if kind is bool:
-        flag = f"--[no]{field.name}" if field.default else f"--{field.name}"
+        flag = f"--[no]{name}" if field.default else f"--{name}"
     else:
-        flag = f"--{field.name}={_value(kind)}"
+        flag = f"--{name}={_value(kind)}"
     shown = field.default not in (None, "", False, True, dataclasses.MISSING)
     if shown and "default:" not in comment:
         comment += f" (default: {field.default})"

@@ -12,6 +12,8 @@ and so on, measured on the videos, which adapt uses where no flag says otherwise
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 from experiments import command_line
 
@@ -20,7 +22,9 @@ from experiments import command_line
 class Args:
     """Make a data set of recordings."""
 
-    source: str = ""  # --from: folder or CSV table of the recordings
+    aliases: ClassVar[Mapping[str, str]] = {"from": "source"}
+
+    source: str = ""  # folder or CSV table of the recordings
     to: str = ""  # folder to write; it must be empty or new
     test_share: float = 0.25  # of the videos that go into the test part
     split: str = ""  # by subject or recording; default: by subject where there are three
@@ -129,4 +133,4 @@ def _about_up(floors: list[str], given: str) -> str:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Args, aliases={"from": "source"})
+    command_line.run(main, Args)

@@ -34,6 +34,7 @@ def test_commands_and_flags_exist(module, flags):
         assert not flags.strip()
         return
     known = {field.name for field in dataclasses.fields(arguments)}
+    known |= set(getattr(arguments, "aliases", ()))
     for flag in re.findall(r"--(\w+)", flags):
         assert flag in known or flag.removeprefix("no") in known, flag
 
