@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+from typing import Any
 
 import jax
 import numpy as np
@@ -97,7 +98,7 @@ class _Hub(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path):
     """`server.repos[name] = files`; `ask(*names, **variables)` asks a fresh process for them."""
-    handler = type("Handler", (_Hub,), {"repos": {}})
+    handler: Any = type("Handler", (_Hub,), {"repos": {}})
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{running.server_port}"
