@@ -112,6 +112,23 @@ def test_a_failed_cell_is_named_and_the_others_are_trained(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_embedded_task_is_compared_in_minutes(tmp_path):
+    # Ten minutes on two cores: two tunings with two seeds each, at the task's own size.
+    started = time.monotonic()
+    flags = ["--arms=pointata,adapter", "--seeds=2", f"--workdir={tmp_path / 'grid'}"]
+    flags.append(f"--cache_dir={tmp_path / 'cache'}")
+    assert subprocess.run([sys.executable, "-m", "experiments.compare", *flags]).returncode == 0
+    with open(tmp_path / "grid" / "tunings.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["row"], row["n"], row["test_videos"]) for row in rows] == [
+        ("pointata", "2", "144"),
+        ("adapter", "2", "144"),
+    ]
+    assert min(float(row["video_accuracy"]) for row in rows) > 90
+    assert time.monotonic() - started < 15 * 60
+
+
+@pytest.mark.slow
 def test_a_killed_grid_ends_with_the_table_of_one_that_was_not(place, tmp_path):
     arms = "--arms=pointata,side,p4transformer"
     baseline = [
