@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from pointata_jax.datasets.point_videos import layout, video_files
+
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "RESULTS.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -20,6 +22,18 @@ def test_first_python_block_runs():
     names = {}
     exec(block, names)
     assert names["logits"].shape == (1, 12)
+
+
+def test_the_writer_of_own_data_writes_what_is_read(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "sensors.md").read_text()
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "savez" in b]
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    found = layout.find_files(tmp_path / "DATA")
+    assert {split: len(files) for split, files in found.items()} == {"train": 8, "test": 4}
+    description = layout.describe(tmp_path / "DATA")
+    video = video_files.read_video(found["test"][0], tmp_path / "DATA", description)
+    assert (len(video["frame_sizes"]), video["subject"]) == (30, "person 0")
 
 
 @pytest.mark.parametrize(("module", "flags"), COMMANDS)
