@@ -14,6 +14,8 @@ from experiments import runs
 from experiments.grids import Row
 from pointata_jax.stages.adapt import SHOWN_SCORES
 from pointata_jax.training.run_folder import RunFolder, write_text
+from pointata_jax.viz import comparison as figures
+from pointata_jax.viz.look import save
 
 Table = list[dict[str, Any]]
 
@@ -129,8 +131,6 @@ def draw(workdir: Path, grid: str, table: Table) -> list[Path]:
     if importlib.util.find_spec("matplotlib") is None:
         runs.say("no figures: matplotlib is not installed (pip install 'pointata-jax[viz]').")
         return []
-    from pointata_jax.viz import comparison as figures
-
     score = next((name for name in SHOWN_SCORES if any(name in entry for entry in table)), None)
     scored = [entry for entry in table if score in entry]
     if score is None:
@@ -159,7 +159,7 @@ def draw(workdir: Path, grid: str, table: Table) -> list[Path]:
     paths = []
     for name, figure in drawn.items():
         paths.append(workdir / "figures" / f"{grid}-{name}.png")
-        figures.save(figure, paths[-1])
+        save(figure, paths[-1])
     return paths
 
 

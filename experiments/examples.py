@@ -21,6 +21,9 @@ from pointata_jax.stages.align import units_of
 from pointata_jax.stages.config import TaskConfig
 from pointata_jax.stages.task_data import DataPlace, load_split, load_training, spread_clips
 from pointata_jax.training.run_folder import RunFolder, load_adapter
+from pointata_jax.viz.comparison import plot_alignment
+from pointata_jax.viz.labels import plot_labeled_clouds, plot_timelines
+from pointata_jax.viz.look import save
 
 CLIPS = 128
 """Held-out clips in the picture of the alignment."""
@@ -35,15 +38,13 @@ def draw(
     """Draws what the runs with seed 0 show into `<workdir>/figures`; returns the files."""
     if importlib.util.find_spec("matplotlib") is None:
         return []
-    from pointata_jax.viz import comparison as figures
-
     place = DataPlace(data_dir, cache_dir)
     names = [row.name for row in rows if (workdir / f"{row.name}-s0" / "result.json").is_file()]
     drawn = []
     for name in names:
         if (workdir / f"{name}-s0" / "align" / "result.json").is_file():
             drawn.append(workdir / "figures" / f"alignment-{name}.png")
-            figures.save(alignment_figure(workdir / f"{name}-s0", place), drawn[-1])
+            save(alignment_figure(workdir / f"{name}-s0", place), drawn[-1])
             break
     first = names[0] if names else ""
     if not first:
@@ -67,8 +68,6 @@ def alignment_figure(folder: Path, place: DataPlace) -> Any:
     Returns:
       A matplotlib figure.
     """
-    from pointata_jax.viz import comparison as figures
-
     run = RunFolder.open(folder, stage="align")
     task = TaskConfig.from_dict(run.settings["task"])
     result = run.read_result()
@@ -93,7 +92,7 @@ def alignment_figure(folder: Path, place: DataPlace) -> Any:
 
     before, unit_labels = features(initial)
     history = [(row["step"], row["otdd"]) for row in result.get("history", ()) if "otdd" in row]
-    return figures.plot_alignment(
+    return plot_alignment(
         history or [(0, result["held_out"]["kept"]["otdd"])],
         before,
         features(kept)[0],
@@ -112,8 +111,6 @@ def _frames(videos: VideoSource, index: int) -> list[np.ndarray]:
 
 def _timelines(workdir: Path, names: Sequence[str], videos: VideoSource) -> Path:
     """The labels of the first test video, true and predicted by each run."""
-    from pointata_jax.viz import comparison as figures
-
     frames = _frames(videos, 0)
     predictions = {}
     for name in names:
@@ -121,21 +118,19 @@ def _timelines(workdir: Path, names: Sequence[str], videos: VideoSource) -> Path
         predictions[name] = np.array([videos.label_names.index(label) for label in labels])
     path = workdir / "figures" / "timelines.png"
     truth = np.asarray(videos[0].labels)
-    figures.save(figures.plot_timelines(truth, predictions, videos.label_names), path)
+    save(plot_timelines(truth, predictions, videos.label_names), path)
     return path
 
 
 def _points(workdir: Path, name: str, videos: VideoSource) -> Path:
     """The points of the middle frame of the first test video, with true and predicted labels."""
-    from pointata_jax.viz import comparison as figures
-
     video, frames = videos[0], _frames(videos, 0)
     middle = len(frames) // 2
     labels = load_run(workdir / f"{name}-s0").predict(frames)["point_labels"][middle]
     truth = video.labels[video.offsets[middle] : video.offsets[middle + 1]]
-    figure = figures.plot_labeled_clouds(
+    figure = plot_labeled_clouds(
         frames[middle][:, :3], truth, np.asarray(labels), videos.label_names
     )
     path = workdir / "figures" / f"points-{name}.png"
-    figures.save(figure, path)
+    save(figure, path)
     return path

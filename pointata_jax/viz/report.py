@@ -406,7 +406,7 @@ def _thinned(clip: ExampleClip, share: float) -> ExampleClip:
 def _timelines(timelines: Sequence[Timeline], names: Sequence[str], split: str) -> str:
     if not timelines:
         return ""
-    from pointata_jax.viz.comparison import plot_timelines
+    from pointata_jax.viz.labels import plot_timelines
 
     parts = []
     for line in timelines:

@@ -22,7 +22,7 @@ import numpy as np
 
 from pointata_jax.data.clips import AXES
 from pointata_jax.errors import InputError
-from pointata_jax.viz.comparison import COLORS
+from pointata_jax.viz.look import COLORS
 
 MOST_CLASSES = 255
 """Largest number of classes in one clip."""
@@ -178,7 +178,7 @@ def write_page(path: str | os.PathLike, title: str, body: str, style: str = "") 
 
 
 def class_color(label: int) -> str:
-    """The color of a class as "#rrggbb". The first eight are those of `viz.comparison`."""
+    """The color of a class as "#rrggbb". The first eight are those of `viz.look`."""
     if label < len(COLORS):
         return COLORS[label]
     # The golden ratio keeps the hues of neighbors apart.

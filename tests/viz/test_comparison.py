@@ -10,7 +10,7 @@ from pointata_jax.viz.clips import project
 
 pytest.importorskip("matplotlib")  # of the extra `viz`
 
-from pointata_jax.viz import comparison  # noqa: E402
+from pointata_jax.viz import comparison, labels, look  # noqa: E402
 
 ARMS = ("full", "scratch", "adapters", "head only", "no time", "no space")
 NAMES = ("walk", "jump", "squat", "box")
@@ -130,7 +130,7 @@ def test_timelines_draw_the_runs_and_mark_the_wrong_frames(rng):
     truth = np.repeat([-1, 0, 1, 3], [5, 20, 30, 5])
     wrong = truth.copy()
     wrong[[25, 26, 50]] = 2
-    figure = comparison.plot_timelines(truth, {"full": truth, "adapters": wrong}, NAMES)
+    figure = labels.plot_timelines(truth, {"full": truth, "adapters": wrong}, NAMES)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["truth", "full", "adapters"]
     assert legend(figure) == [*NAMES, "wrong frame"]
@@ -152,9 +152,9 @@ def test_timelines_draw_the_runs_and_mark_the_wrong_frames(rng):
     ranges = [path.vertices[:, 0] for path in strips["adapters"].get_paths()]
     assert [(x.min(), x.max()) for x in ranges] == [(25, 27), (50, 51)]
     with pytest.raises(InputError, match="the prediction of full must hold 60 classes"):
-        comparison.plot_timelines(truth, {"full": truth[:-1]}, NAMES)
+        labels.plot_timelines(truth, {"full": truth[:-1]}, NAMES)
     with pytest.raises(InputError, match="truth holds the class 3, but there are 2 class names"):
-        comparison.plot_timelines(truth, {}, NAMES[:2])
+        labels.plot_timelines(truth, {}, NAMES[:2])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5])
@@ -166,15 +166,15 @@ def test_circles_surround_all_wrong_points_and_are_few(share, rng):
     is_wrong = rng.random(800) < share
     prediction = np.where(is_wrong, (truth + 1) % 4, truth)
     is_wrong &= truth >= 0
-    figure = comparison.plot_labeled_clouds(points, truth, prediction, NAMES)
+    figure = labels.plot_labeled_clouds(points, truth, prediction, NAMES)
     image = project(points[:, :3])[0]
     assert len(figure.axes) == 2
-    for axes, labels in zip(figure.axes, (truth, prediction), strict=True):
+    for axes, shown in zip(figure.axes, (truth, prediction), strict=True):
         assert [len(c.get_offsets()) for c in axes.collections] == [
-            (labels == k).sum() for k in (-1, 0, 1, 2, 3)
+            (shown == k).sum() for k in (-1, 0, 1, 2, 3)
         ]
         circles = [patch for patch in axes.patches if isinstance(patch, Circle)]
-        assert len(circles) <= comparison.MOST_CIRCLES
+        assert len(circles) <= labels.MOST_CIRCLES
         inside = [
             np.linalg.norm(image - circle.center, axis=1) <= circle.radius for circle in circles
         ]
@@ -202,10 +202,10 @@ def test_save_writes_a_png_into_a_new_folder_and_closes_the_figure(tmp_path):
 
     figure = pyplot.figure(figsize=(3.3, 2))
     figure.add_subplot().plot([0, 1])
-    comparison.save(figure, tmp_path / "new" / "picture.png")
+    look.save(figure, tmp_path / "new" / "picture.png")
     content = (tmp_path / "new" / "picture.png").read_bytes()
     assert content.startswith(b"\x89PNG")
     assert 300 < int.from_bytes(content[16:20], "big") <= 680, "200 dots per inch"
     assert not pyplot.fignum_exists(figure.number)
     with pytest.raises(InputError, match="cannot be written"):
-        comparison.save(figure, tmp_path / "new")
+        look.save(figure, tmp_path / "new")
