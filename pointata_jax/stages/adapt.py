@@ -6,23 +6,33 @@ import dataclasses
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import jax
 import numpy as np
 
 from pointata_jax.data.clips import ClipConfig
-from pointata_jax.data.pipeline import ClipSource
 from pointata_jax.data.videos import VideoSource
 from pointata_jax.errors import InputError
 from pointata_jax.models.architectures import VideoModelConfig, build
 from pointata_jax.models.p4d import embedder_from_backbone
 from pointata_jax.models.pointata import PointATA, PointATAConfig
 from pointata_jax.progress import show, track
-from pointata_jax.stages.cached_features import FeatureBatches, FromLevels, cache_features
+from pointata_jax.stages.cached_features import (
+    FeatureBatches,
+    FromLevels,
+    cache_evaluation,
+    cache_features,
+    token_reader,
+)
 from pointata_jax.stages.config import AdaptSettings
-from pointata_jax.stages.task_data import TaskData, balanced_weights, evaluation_batches
+from pointata_jax.stages.task_data import (
+    TaskData,
+    balanced_weights,
+    evaluation_batches,
+    num_batches,
+)
 from pointata_jax.tasks import SCORES
 from pointata_jax.tasks.losses import make_loss
 from pointata_jax.tasks.predictions import Predictions
@@ -169,11 +179,18 @@ def adapt(
     optimizer = make_optimizer(optimizer_config, trainable_groups(groups))
     mesh = sharding.make_mesh()
     sharding.check_batch_size(settings.batch_size, mesh)
-    forward = make_eval_step(
-        lambda params, collections, points: model.apply({"params": params, **collections}, points),
-        mesh=mesh,
-    )
+
+    def evaluation(evaluated: Any) -> Callable[..., Any]:
+        return make_eval_step(
+            lambda params, collections, points: evaluated.apply(
+                {"params": params, **collections}, points
+            ),
+            mesh=mesh,
+        )
+
+    forward = evaluation(model)
     trained: Any = model
+    validation_tokens: list[dict[str, Any]] | None = None
     if settings.cached_uses:
         if not (isinstance(model, PointATA) and model.config.side_width):
             raise InputError(
@@ -181,15 +198,20 @@ def adapt(
                 "nothing is added inside: --cache_features goes with --tuning=side."
             )
         trained = FromLevels(model)
+        read = token_reader(model, variables["params"])
         rows = cache_features(
-            model,
-            variables["params"],
+            read,
             data,
             batch_size=settings.batch_size,
             clips=-(-settings.steps * settings.batch_size // settings.cached_uses),
             seed=seed,
         )
         batches = FeatureBatches(rows, settings.batch_size, seed)
+        if data.validation is not None:
+            windows = evaluation_batches(data.validation, data.clip, settings.batch_size)
+            validation_tokens = cache_evaluation(
+                read, windows, num_batches(data.validation, data.clip, settings.batch_size)
+            )
     else:
         batches = data.train_batches(settings.batch_size, seed)
     frozen = sharding.replicate(frozen, mesh)
@@ -199,31 +221,39 @@ def adapt(
     show(f"{start.tuning} trains {sum(parts.values()):,} of {total:,} parameters: {listed}.")
 
     def scores(
-        state: TrainState, videos: VideoSource, predictions: Predictions | None = None
+        state: TrainState,
+        videos: VideoSource,
+        *,
+        tokens: list[dict[str, Any]] | None = None,
+        predictions: Predictions | None = None,
     ) -> dict[str, Any]:
-        windows = ClipSource(videos, data.clip, training=False).num_windows
+        run_model = forward if tokens is None else forward_tokens
 
-        def predict(batch: dict[str, np.ndarray]) -> np.ndarray:
-            logits = np.asarray(forward(state, frozen, batch["points"]))
+        def predict(batch: dict[str, Any]) -> np.ndarray:
+            logits = np.asarray(run_model(state, frozen, batch["points"]))
             # Every host gets the logits of the global batch, in which its own rows are one block.
             return np.split(logits, jax.process_count())[jax.process_index()]
 
+        windows = tokens
+        if windows is None:
+            windows = evaluation_batches(videos, data.clip, settings.batch_size)
         return SCORES[config.kind](
             predict if predictions is None else predictions.keep(predict),
             track(
-                evaluation_batches(videos, data.clip, settings.batch_size),
-                -(-windows // settings.batch_size),
+                windows,
+                num_batches(videos, data.clip, settings.batch_size),
                 f"scoring {videos.name}",
             ),
             videos.label_names,
             data.train.present_labels,
         )
 
+    forward_tokens = evaluation(trained)
     hooks: list[Hook] = [Log(min(10, settings.steps), run, schedule_of(optimizer_config))]
     if (validation := data.validation) is not None:
         hooks.append(
             Evaluate(
-                lambda state: scores(state, validation),
+                lambda state: scores(state, validation, tokens=validation_tokens),
                 settings.eval_every,
                 metric=score,
                 run=run,
@@ -307,7 +337,7 @@ def adapt(
     if test is not None:
         show(f"scoring {len(test)} test videos")
         predictions = Predictions(test.kind, test.num_classes)
-        result["test"] = scores(state, test, predictions)
+        result["test"] = scores(state, test, predictions=predictions)
         if jax.process_count() == 1:
             run.write_predictions({**predictions.arrays(), "names": np.array(test.index.video_ids)})
     result["seconds"] = time.monotonic() - begun

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from pointata_jax.errors import InputError
 from pointata_jax.models.pointata import PointATA
 from pointata_jax.stages.task_data import TaskData
 from pointata_jax.training.partition import Params
+from pointata_jax.training.step import Batch
 
 LARGEST_GB = 16.0
 """More than this is refused: the tokens are kept in memory."""
@@ -86,40 +87,61 @@ class FeatureBatches:
         return np.random.default_rng((self._seed, epoch)).permutation(self._count)
 
 
-def cache_features(
-    model: PointATA, params: Params, data: TaskData, *, batch_size: int, clips: int, seed: int
-) -> dict[str, Any]:
-    """Frozen tokens of training clips, drawn, sampled and augmented as in training.
+def token_reader(model: PointATA, params: Params) -> Callable[[Batch], dict[str, Any]]:
+    """A function from a batch of clips to the same batch with frozen tokens in their place.
+
+    Its "points" are `levels` float16 `[b, levels, anchors, m, d]`, `centers` `[b, anchors, m, 3]`
+    and, where the head reads them, the clips `points`.
 
     Args:
       model: must have `side_width`.
       params: of the model; only the frozen ones are read.
+    """
+    compute = jax.jit(
+        lambda params, clips: model.apply({"params": params}, clips, method=PointATA.frozen_levels)
+    )
+    read_clips = model.config.kind == "point"
+
+    def read(batch: Batch) -> dict[str, Any]:
+        levels, centers = jax.device_get(compute(params, batch["points"]))
+        clips = np.asarray(batch["points"])
+        points = clips if read_clips else clips[:, :, :0]
+        row = {"levels": np.stack(levels, 1).astype(np.float16), "centers": centers}
+        return {**batch, "points": row | {"points": points}}
+
+    return read
+
+
+def cache_features(
+    read: Callable[[Batch], dict[str, Any]],
+    data: TaskData,
+    *,
+    batch_size: int,
+    clips: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Frozen tokens of training clips, drawn, sampled and augmented as in training.
+
+    Args:
+      read: of `token_reader`.
       data: training videos.
       batch_size: clips at a time.
       clips: how many, rounded up to whole batches.
       seed: of the clips.
 
     Returns:
-      "points": `levels` float16 `[n, levels, anchors, m, d]`, `centers` `[n, anchors, m, 3]` and,
-      where the head reads them, the clips `points`; "label": their labels.
+      "points" as `read` gives them, and "label", their labels.
 
     Raises:
       InputError: the tokens would take more memory than `LARGEST_GB`.
     """
-    compute = jax.jit(
-        lambda params, clips: model.apply({"params": params}, clips, method=PointATA.frozen_levels)
-    )
-    read_clips = model.config.kind == "point"
     batches = data.train_batches(batch_size, seed)
     steps = -(-clips // batch_size)
     kept: list[dict[str, Any]] = []
     for _ in range(steps):
-        batch = next(batches)
-        levels, centers = jax.device_get(compute(params, batch["points"]))
-        points = batch["points"] if read_clips else batch["points"][:, :, :0]
-        row = {"levels": np.stack(levels, 1).astype(np.float16), "centers": centers}
-        kept.append({"points": row | {"points": points}, "label": batch["label"]})
-        size = steps * sum(leaf.nbytes for leaf in jax.tree.leaves(kept[0])) / 1e9
+        batch = read(next(batches))
+        kept.append({"points": batch["points"], "label": batch["label"]})
+        size = _gigabytes(kept[0], steps)
         if size > LARGEST_GB:
             raise InputError(
                 f"the tokens of {steps * batch_size} clips take {size:.0f} GB, more than the "
@@ -127,3 +149,19 @@ def cache_features(
                 "or raise adapt.cached_uses."
             )
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *kept)
+
+
+def cache_evaluation(
+    read: Callable[[Batch], dict[str, Any]], batches: Iterable[Batch], count: int
+) -> list[dict[str, Any]] | None:
+    """The `count` batches of an evaluation with frozen tokens; None if memory is too small."""
+    kept: list[dict[str, Any]] = []
+    for batch in batches:
+        kept.append(read(batch))
+        if _gigabytes(kept[0], count) > LARGEST_GB:
+            return None
+    return kept
+
+
+def _gigabytes(batch: dict[str, Any], count: int) -> float:
+    return count * sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(batch)) / 1e9

@@ -292,6 +292,11 @@ def evaluation_batches(videos: VideoSource, clip: ClipConfig, batch_size: int):
     )
 
 
+def num_batches(videos: VideoSource, clip: ClipConfig, batch_size: int) -> int:
+    """Number of the batches of `evaluation_batches` on all hosts together, if one read them all."""
+    return -(-ClipSource(videos, clip, training=False).num_windows // batch_size)
+
+
 def spread_clips(
     videos: VideoSource, clip: ClipConfig, count: int, *, training: bool
 ) -> tuple[np.ndarray, np.ndarray]:
